@@ -1,0 +1,1 @@
+"""Decides which carrier holds which room, and that only one does."""

@@ -1,0 +1,114 @@
+"""Serving an ASGI application on a port of this process, as a context manager that leaves nothing behind."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Generator, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from pool.base.errors import SettingsInvalid
+
+GRACE_S = 10.0
+"""How long requests in flight may take to end once serving stops; then they are cancelled."""
+
+IDLE_S = 75.0
+"""How long an idle connection is kept for the next request: longer than the 60 s after which a usual proxy lets go
+of its own, or it would now and then send a request into a connection we are just closing."""
+
+
+@contextlib.asynccontextmanager
+async def serve(app: ASGIApp, *, host: str, port: int, name: str, grace_s: float = GRACE_S) -> AsyncIterator[int]:
+    """Serve `app` while the block runs, and yield the port it listens on.
+
+    Args:
+        host: An address, or a name that resolves to one.
+        port: 0 means a free one.
+        name: Of the task, for whoever lists them.
+        grace_s: Seconds that requests in flight get when the block ends.
+
+    Raises:
+        SettingsInvalid: the address cannot be had; whoever chose it is at fault.
+        BaseExceptionGroup: the application's lifespan failed, or the server did.
+
+    When the block ends, by whatever way, no new connection is taken, requests in flight are answered, the lifespan
+    ends, and only then does an error or a cancellation of the block go on.
+    """
+    listener = _listen(host, port)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,  # its lines go through our own set-up
+            access_log=False,  # one line of ours a request, where it matters
+            server_header=False,
+            timeout_keep_alive=round(IDLE_S),
+            timeout_graceful_shutdown=round(grace_s),
+        )
+    )
+    ended: BaseException | None = None
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.serve(sockets=[listener]), name=f"serve_{name}")
+        await server.up.wait()
+        try:
+            yield listener.getsockname()[1]
+        except BaseException as error:  # noqa: BLE001 - kept only until the server has ended, then raised as it was
+            ended = error
+        server.should_exit = True
+    if ended is not None:
+        raise ended
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[asyncio.Event]:
+    """Yield an event that SIGTERM or SIGINT sets, in place of ending the process. The first one is enough.
+
+    A second SIGINT is a KeyboardInterrupt again, for whoever does not want to wait.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def heard() -> None:
+        stop.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, heard)
+    try:
+        yield stop
+    finally:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, which belong to the process, and without its exit on a failed start."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets=sockets)
+        except SystemExit as error:
+            raise RuntimeError("the application did not start") from error
+        self.up.set()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsInvalid(
+            [f"cannot listen on {host}:{port}: {error.strerror}. Cure: another port or host."]
+        ) from error

@@ -1,0 +1,5 @@
+"""The laptop deployment: real servers on loopback, each started once and each ended with its parent.
+
+Reading order: `leash` (a child never outlives its parent), `server` (one server under a leash), `valkey`,
+`livekit_binary`, `livekit_server`, `processes` (roompool's own programs), `stack` (all of it together).
+"""

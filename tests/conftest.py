@@ -1,0 +1,3 @@
+"""What every test may ask for, and what the run as a whole insists on."""
+
+pytest_plugins = ["tests.peers.servers"]

@@ -1,0 +1,1 @@
+"""Launchers of the real things that tests talk to, as fixtures."""

@@ -1,0 +1,58 @@
+"""How a carrier ends: take no more, let calls end by themselves, tell the rest to leave, stop.
+
+Pure; time is an argument.
+
+SERVING ──asked──► DRAINING ──empty, or out of time──► STOPPED
+"""
+
+import enum
+
+LEAVE_S = 5.0
+"""What the calls that are still there after the grace get to leave cleanly and release their rooms."""
+
+
+class Phase(enum.Enum):
+    """How far a carrier is on its way out."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+class Drain:
+    """One carrier's way out; it starts once and never goes back."""
+
+    def __init__(self, *, grace_s: float, leave_s: float = LEAVE_S) -> None:
+        self._grace_s = grace_s
+        self._leave_s = leave_s
+        self._asked_at: float | None = None
+
+    def ask(self, now: float) -> None:
+        """Begin to drain. Asking again changes nothing, the deadlines least of all."""
+        if self._asked_at is None:
+            self._asked_at = now
+
+    def phase(self, now: float, *, in_use: int) -> Phase:
+        """The phase at this moment, for a carrier that holds `in_use` calls."""
+        if self._asked_at is None:
+            return Phase.SERVING
+        return Phase.STOPPED if in_use == 0 or now >= self.stops_at else Phase.DRAINING
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether no more calls may be taken."""
+        return self._asked_at is not None
+
+    def must_end_calls(self, now: float) -> bool:
+        """Whether the grace is over, and calls that are still there leave and are released for others."""
+        return now >= self.grace_ends_at
+
+    @property
+    def grace_ends_at(self) -> float:
+        """Until when calls may end by themselves; infinite while nobody asked."""
+        return float("inf") if self._asked_at is None else self._asked_at + self._grace_s
+
+    @property
+    def stops_at(self) -> float:
+        """When the carrier stops whatever is left; infinite while nobody asked."""
+        return self.grace_ends_at + self._leave_s

@@ -1,0 +1,113 @@
+"""Join one room by hand: no Redis, no webhook, no pool. `python -m bridge --room demo`."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+
+import structlog
+from pydantic import ValidationError
+
+from bridge import BridgeSettings, Ending, Outcome, SessionSpec, Stop, carry
+
+log = structlog.get_logger()
+
+EXAMPLE = """example:
+  LIVEKIT_URL=ws://127.0.0.1:7880 LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=... ASSEMBLYAI_API_KEY=... \\
+    python -m bridge --room demo
+
+The room may also be given as ROOM_NAME. The agent waits for callers for --wait seconds and leaves when they have left.
+The settings are in the README; they are read from the environment and from .env."""
+
+
+class Always:
+    """The permit of somebody who joins by hand: nobody else decides."""
+
+    def may_speak(self) -> bool:
+        """Always."""
+        return True
+
+    def may_join(self) -> bool:
+        """Always."""
+        return True
+
+    async def confirm(self) -> bool:
+        """Always."""
+        return True
+
+
+class Log:
+    """A journal that goes to the log."""
+
+    def event(self, name: str, **facts: int | float | str) -> None:
+        """One line a step."""
+        log.info(name, **facts)
+
+    def callers(self, present: Mapping[str, int]) -> None:
+        """How many, not who."""
+        log.info("callers", present=len(present))
+
+
+def main() -> None:
+    """Read the command line and the settings, carry one call, and exit 0 unless it failed."""
+    parser = argparse.ArgumentParser(
+        "python -m bridge", description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--room", default=os.environ.get("ROOM_NAME", "voice-agent-demo"), help="the room to join")
+    parser.add_argument("--wait", type=float, default=600.0, help="seconds to wait for a first caller")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        settings = BridgeSettings(_env_file=".env")
+    except ValidationError as error:
+        for fault in error.errors(include_input=False, include_url=False):
+            sys.stderr.write(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}\n")
+        raise SystemExit(2) from None
+    outcome = asyncio.run(call(settings, arguments.room, arguments.wait))
+    log.info("call_ended", ending=outcome.ending.value, code=outcome.code, call_ms=outcome.call_ms)
+    sys.stderr.flush()
+    # Leaving through the interpreter's own shutdown can abort in the SDK's native threads (seen).
+    os._exit(0 if outcome.ending in (Ending.CALLER_LEFT, Ending.AGENT_HUNG_UP, Ending.STOPPED) else 1)
+
+
+async def call(settings: BridgeSettings, room: str, wait_s: float) -> Outcome:
+    """Carry one call in `room`; Ctrl-C and SIGTERM end it politely."""
+    from bridge.tokens import agent_token  # brings livekit-api, which the settings' errors should not wait for
+
+    stop = Stop()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.ask, Ending.STOPPED)
+    spec = SessionSpec(
+        room=room,
+        url=settings.livekit_url,
+        token=agent_token(
+            settings.livekit_api_key,
+            settings.livekit_api_secret.get_secret_value(),
+            room=room,
+            identity=settings.agent_identity,
+            name=settings.agent_name,
+            attributes={},
+        ),
+        identity=settings.agent_identity,
+        voice=settings.voice_spec(),
+        link=settings.link_spec(),
+        nobody_s=wait_s,
+        linger_s=settings.linger_s,
+        max_call_s=settings.max_call_s,
+        queue_ms=settings.queue_ms,
+        max_bitrate=settings.max_bitrate,
+    )
+    async with asyncio.TaskGroup() as farewells:
+        return await carry(spec, permit=Always(), journal=Log(), stop=stop, farewells=farewells)
+
+
+if __name__ == "__main__":
+    main()

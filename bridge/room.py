@@ -1,0 +1,269 @@
+"""The adapter to livekit.rtc: callbacks in, typed events out of one bounded channel. The only file that knows the SDK's
+room (beside the synthetic caller, which is somebody else in it).
+
+It decides nothing: who is a caller, which microphone is heard and when a call ends is decided above.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from livekit import rtc
+from livekit.rtc.participant import PublishTrackError
+
+from bridge.errors import RoomRefused, RoomUnreachable
+from bridge.listen import Person
+from bridge.shield import see_through
+from bridge.spec import RATE_HZ, SessionSpec
+
+log = structlog.get_logger()
+
+EVENTS_BOUND = 512
+"""Events of one room not yet looked at. A room that outruns us by so much is lost, not buffered."""
+
+HEAR_MS = 50
+"""Size of the frames in which a caller is heard: fewer messages, and the voice peer hears no difference."""
+
+HEAR_CAPACITY = 40
+"""Two seconds of a caller's frames inside the SDK; oldest dropped."""
+
+CONNECT_LIMIT_S = 25.0
+"""The SDK itself gives up after four attempts, 16 s to 21 s (measured)."""
+
+SDK_LIMIT_S = 5.0
+"""For every other call: in a healthy room they take milliseconds."""
+
+_KINDS = {value: name.removeprefix("PARTICIPANT_KIND_") for name, value in rtc.ParticipantKind.items()}
+_REASONS = {value: name for name, value in rtc.DisconnectReason.items()}
+
+_REFUSED = ("401", "403", "unauthorized", "invalid token", "permission")
+"""Words in the SDK's one error type that tell a refusal from a network failure; it carries nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonIn:
+    """Somebody is in the room, or changed what they may do."""
+
+    person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class PersonOut:
+    """Somebody left. `reason` is LiveKit's enum name, empty when it gave none."""
+
+    sid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MicIn:
+    """An audio track of somebody can be heard now."""
+
+    track: rtc.Track
+    track_sid: str
+    participant_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class MicOut:
+    """It no longer can."""
+
+    track_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """The connection is in doubt; the SDK tries to mend it by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnected:
+    """It did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """We are out of the room for good. `reason` is LiveKit's enum name."""
+
+    reason: str
+
+
+RoomEvent = PersonIn | PersonOut | MicIn | MicOut | Reconnecting | Reconnected | Out
+
+
+class AgentRoom:
+    """Our presence in one room: join, publish, play, hear, leave. Never joins twice."""
+
+    def __init__(self, spec: SessionSpec) -> None:
+        self._spec = spec
+        self._room = rtc.Room()
+        self._source: rtc.AudioSource | None = None
+        self._publication: rtc.LocalTrackPublication | None = None
+        self._events: asyncio.Queue[RoomEvent] = asyncio.Queue(maxsize=EVENTS_BOUND)
+        self._overrun = False
+
+    async def join(self) -> str:
+        """Join, and return the sid of the room's life that we are in.
+
+        Everybody already there is told as an event. Not cancellable before it has ended; then the room is left.
+
+        Raises:
+            RoomRefused: LiveKit does not accept our token.
+            RoomUnreachable: no connection in time.
+        """
+        self._listen()
+        options = rtc.RoomOptions(auto_subscribe=True, dynacast=False)
+        try:
+            await see_through(
+                self._room.connect(self._spec.url, self._spec.token, options),
+                name="room_connect",
+                limit_s=CONNECT_LIMIT_S,
+            )
+        except rtc.ConnectError as error:
+            text = error.message.lower()
+            if any(word in text for word in _REFUSED):
+                raise RoomRefused("token_refused") from error
+            raise RoomUnreachable("connect_failed") from error
+        except TimeoutError as error:
+            raise RoomUnreachable("connect_timed_out") from error
+        for participant in self._room.remote_participants.values():
+            self._on_person(participant)
+        return await asyncio.wait_for(self._room.sid, SDK_LIMIT_S)
+
+    async def publish(self) -> None:
+        """Publish the agent's voice: 24 kHz mono, as a microphone, which is where front-ends look for an agent."""
+        self._source = rtc.AudioSource(RATE_HZ, 1, queue_size_ms=self._spec.queue_ms)
+        track = rtc.LocalAudioTrack.create_audio_track(self._spec.track_name, self._source)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        options.audio_encoding.max_bitrate = self._spec.max_bitrate
+        try:
+            self._publication = await see_through(
+                self._room.local_participant.publish_track(track, options), name="publish_track", limit_s=SDK_LIMIT_S
+            )
+        except (PublishTrackError, TimeoutError) as error:
+            raise RoomUnreachable("publish_failed") from error
+
+    async def listened_to(self, *, limit_s: float) -> None:
+        """Wait until somebody subscribed to the agent's voice, at most `limit_s`."""
+        if self._publication is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._publication.wait_for_subscription(), limit_s)
+
+    async def played_out(self) -> None:
+        """Wait until what was handed over has been sent."""
+        if self._source is not None:
+            await self._source.wait_for_playout()
+
+    async def next_event(self) -> RoomEvent:
+        """Wait for the next event. After an overrun the only one is `Out`."""
+        if self._overrun:
+            return Out("EVENTS_OVERRUN")
+        return await self._events.get()
+
+    async def play(self, pcm: bytes) -> None:
+        """Hand a frame to the room. Waits while more than the queue's size is ahead. Never cancelled half-way."""
+        if self._source is None:
+            return
+        frame = rtc.AudioFrame(pcm, RATE_HZ, 1, len(pcm) // 2)
+        await see_through(self._source.capture_frame(frame), name="capture_frame", limit_s=SDK_LIMIT_S)
+
+    def clear(self) -> int:
+        """Drop what was handed over and not yet sent; return about how many milliseconds that was."""
+        if self._source is None:
+            return 0
+        ahead_ms = int(self._source.queued_duration * 1000)
+        self._source.clear_queue()
+        return ahead_ms
+
+    async def hear(self, mic: MicIn) -> AsyncGenerator[bytes, None]:
+        """Yield a microphone's frames, mono PCM16 at 24 kHz, 50 ms each, until it ends."""
+        stream = rtc.AudioStream.from_track(
+            track=mic.track, sample_rate=RATE_HZ, num_channels=1, frame_size_ms=HEAR_MS, capacity=HEAR_CAPACITY
+        )
+        try:
+            async for event in stream:
+                yield bytes(event.frame.data.cast("B"))
+        finally:
+            # Left open, it would deliver the next participant's audio on the reused receiver (seen).
+            await see_through(stream.aclose(), name="close_stream", limit_s=SDK_LIMIT_S)
+
+    async def show(self, attributes: dict[str, str]) -> None:
+        """Set attributes of ours, which front-ends read. The SDK does not tell a refusal."""
+        with contextlib.suppress(TimeoutError):  # the next change shows the newer state
+            await see_through(
+                self._room.local_participant.set_attributes(attributes), name="set_attributes", limit_s=SDK_LIMIT_S
+            )
+
+    async def leave(self) -> None:
+        """Leave the room and give back what the SDK holds. Safe to call at any time, also twice, also unjoined.
+
+        First the queue, then the room, then the source: a frame in flight at the end makes the SDK complain, and a
+        room left after the server closed it leaks.
+        """
+        self._deafen()
+        self.clear()
+        try:
+            await see_through(self._room.disconnect(), name="disconnect", limit_s=SDK_LIMIT_S)
+        except TimeoutError:
+            log.warning("leave_timed_out")
+        finally:
+            source, self._source = self._source, None
+            if source is not None:
+                await source.aclose()
+
+    def _put(self, event: RoomEvent) -> None:
+        try:
+            self._events.put_nowait(event)
+        except asyncio.QueueFull:
+            self._overrun = True
+
+    def _on_person(self, participant: Any, *_: object) -> None:
+        if isinstance(participant, rtc.RemoteParticipant):
+            self._put(PersonIn(_person(participant)))
+
+    def _listeners(self) -> dict[str, Any]:
+        return {
+            "participant_connected": self._on_person,
+            "participant_permissions_changed": self._on_person,
+            "participant_disconnected": lambda participant: self._put(
+                PersonOut(
+                    participant.sid,
+                    _REASONS.get(participant.disconnect_reason, "") if participant.disconnect_reason else "",
+                )
+            ),
+            "track_subscribed": self._on_track,
+            "track_unsubscribed": lambda track, publication, _participant: self._put(MicOut(publication.sid)),
+            "reconnecting": lambda: self._put(Reconnecting()),
+            "reconnected": lambda: self._put(Reconnected()),
+            "disconnected": lambda reason: self._put(Out(_REASONS.get(reason, "UNKNOWN_REASON"))),
+        }
+
+    def _on_track(self, track: rtc.Track, publication: Any, participant: Any) -> None:
+        if track.kind == rtc.TrackKind.KIND_AUDIO:
+            self._put(MicIn(track, publication.sid, participant.sid))
+
+    def _listen(self) -> None:
+        self._callbacks = self._listeners()
+        for name, callback in self._callbacks.items():
+            self._room.on(name, callback)  # type: ignore[arg-type]  # the SDK types the name as a literal
+
+    def _deafen(self) -> None:
+        for name, callback in getattr(self, "_callbacks", {}).items():
+            self._room.off(name, callback)
+
+
+def _person(participant: rtc.RemoteParticipant) -> Person:
+    joined = participant.joined_at
+    may = participant.permissions
+    return Person(
+        sid=participant.sid,
+        identity=participant.identity,
+        kind=_KINDS.get(participant.kind, "UNKNOWN"),
+        joined_unix_ms=int(joined.timestamp() * 1000) if joined else int(time.time() * 1000),
+        hidden=may.hidden,
+        can_publish=may.can_publish,
+    )

@@ -1,0 +1,54 @@
+"""Seeing a call into LiveKit's SDK through to its end, also when the waiting task is cancelled.
+
+A cancelled `Room.connect` leaves the native core waiting for a word that never comes; fifteen seconds later it panics,
+and the SDK answers a panic by sending SIGTERM to its own process: every call of the carrier would end. A cancelled
+publish can freeze the room's events, a cancelled capture makes the next one fail. So none of them is ever cancelled.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+from bridge.metrics import ABANDONED_SDK_CALLS
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+
+async def see_through(call: Coroutine[Any, Any, T], *, name: str, limit_s: float) -> T:
+    """Run `call` to its end and return what it returns.
+
+    A cancellation is held back until the call has ended, then raised. After `limit_s` seconds the call is left alone,
+    counted, and TimeoutError is raised; it is still not cancelled.
+
+    The task is a plain one because a TaskGroup would cancel it, which is what must not happen; its owner is this
+    function, which does not return before it has ended, or has been given up.
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(call, name=name)
+    deadline_at = loop.time() + limit_s
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done() and (left_s := deadline_at - loop.time()) > 0:
+        try:
+            await asyncio.wait({task}, timeout=left_s)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not task.done():
+        ABANDONED_SDK_CALLS.inc()
+        log.error("sdk_call_abandoned", call=name, limit_s=limit_s)
+        task.add_done_callback(_ignore)
+    if cancelled is not None:
+        if task.done():
+            _ignore(task)
+        raise cancelled
+    if not task.done():
+        raise TimeoutError(name)
+    return task.result()
+
+
+def _ignore(task: "asyncio.Task[Any]") -> None:
+    """Take an abandoned result, so that asyncio does not report it as forgotten."""
+    if not task.cancelled():
+        task.exception()

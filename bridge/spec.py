@@ -1,0 +1,161 @@
+"""The values that go into a call and come out of it, and the three small things a call is handed.
+
+No sockets, no SDK: the pool builds a `SessionSpec` and reads an `Outcome` without loading the native library.
+"""
+
+import asyncio
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+RATE_HZ = 24_000
+"""Sample rate of all audio inside roompool; LiveKit resamples natively on both sides."""
+
+BYTES_PER_MS = RATE_HZ * 2 // 1000
+"""Mono int16: 48 bytes are a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSpec:
+    """How the agent speaks and listens, in no vendor's words."""
+
+    prompt: str
+    greeting: str = ""
+    """Spoken verbatim at the start; empty: the agent listens first."""
+    voices: tuple[str, ...] = ("alba",)
+    """In order of preference. A vendor withdraws voices, so the next one is tried when the first is unknown."""
+    turn_detection: Mapping[str, object] | None = None
+    """None leaves the vendor's adaptive mode on; any object, even one that states the defaults, switches it off."""
+    keyterms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSpec:
+    """Where the voice peer is, and how long we wait for it."""
+
+    dialect: str
+    url: str
+    key: str = field(repr=False)
+    dial_s: float = 10.0
+    ready_s: float = 15.0
+    farewell_s: float = 5.0
+    """How long the peer's acknowledgement of our end is awaited; without it the vendor bills on for 30 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSpec:
+    """One call, complete: everything `carry` needs to know and nothing it could look up."""
+
+    room: str
+    url: str
+    token: str = field(repr=False)
+    identity: str
+    voice: VoiceSpec
+    link: LinkSpec
+    sid: str | None = None
+    """The life of the room this call is for; in another one it leaves at once. None: any."""
+    track_name: str = "agent-voice"
+    nobody_s: float = 3.0
+    """How long to wait for a first caller after joining."""
+    linger_s: float = 20.0
+    """How long to wait for a caller who vanished without saying good-bye (tab killed, full reconnect)."""
+    max_call_s: float = 3600.0
+    out_of_room_s: float = 5.0
+    """How long LiveKit may be out of reach before the room is given to somebody who reaches it."""
+    queue_ms: int = 100
+    """LiveKit's own queue buffers twice this much ahead (measured), so 100 means at most 200 ms."""
+    max_bitrate: int = 48_000
+    """Bits per second. At 48 000 and above the encoder's idle cost is a third of the default's (measured)."""
+
+
+class Ending(enum.Enum):
+    """Why a call ended. The pool decides by it what becomes of the room."""
+
+    CALLER_LEFT = "caller_left"
+    NOBODY_THERE = "nobody_there"
+    AGENT_HUNG_UP = "agent_hung_up"
+    LIMIT_REACHED = "limit_reached"
+    REMOVED = "removed"
+    ROOM_OVER = "room_over"
+    WRONG_LIFE = "wrong_life"
+    STOPPED = "stopped"
+    LEASE_LOST = "lease_lost"
+    EVICTED = "evicted"
+    ROOM_LOST = "room_lost"
+    ROOM_REFUSED = "room_refused"
+    ROOM_UNREACHABLE = "room_unreachable"
+    VOICE_LOST = "voice_lost"
+    VOICE_REFUSED = "voice_refused"
+    VOICE_MISFIT = "voice_misfit"
+    BUG = "bug"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended, and what is worth one log line about it. All times in milliseconds."""
+
+    ending: Ending
+    code: str = ""
+    """A short reason of ours behind the ending, such as the kind of refusal."""
+    served: Mapping[str, int] = field(default_factory=dict)
+    """Callers seen in the room: participant sid -> joined, Unix ms as LiveKit says it."""
+    joined_ms: int | None = None
+    voice_ready_ms: int | None = None
+    """From the start of `carry`, as are all the times here."""
+    first_frame_ms: int | None = None
+    call_ms: int = 0
+    replies: int = 0
+    barge_ins: int = 0
+    voice_sessions: int = 0
+    dropped_in_ms: int = 0
+    dropped_out_ms: int = 0
+    frames_muted: int = 0
+    """Frames not spoken because we were not sure that the room is ours."""
+
+
+class Permit(Protocol):
+    """What the owner of the room lets a call do at this moment."""
+
+    def may_speak(self) -> bool:
+        """A comparison, cheap enough to ask for every frame."""
+
+    def may_join(self) -> bool:
+        """Asked before every join: whoever is not sure that the room is its own does not join."""
+
+    async def confirm(self) -> bool:
+        """Ask whoever grants the room, now. False also when there is no answer."""
+
+
+class Journal(Protocol):
+    """Where a call tells its story. Never blocks, never raises: it is called from the audio path."""
+
+    def event(self, name: str, **facts: int | float | str) -> None:
+        """One step of the call; facts hold no words anybody said, no identities, no secrets."""
+
+    def callers(self, present: Mapping[str, int]) -> None:
+        """Who is in the room now: participant sid -> joined, Unix ms."""
+
+
+class Stop:
+    """How the owner ends a call from outside: the first reason counts, and asking never blocks."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self._ending = Ending.STOPPED
+
+    def ask(self, ending: Ending) -> None:
+        """Ask the call to leave with this ending. A second ask changes nothing."""
+        if not self._asked.is_set():
+            self._ending = ending
+            self._asked.set()
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody asked."""
+        return self._asked.is_set()
+
+    async def wait(self) -> Ending:
+        """Wait until somebody asks, and return the ending."""
+        await self._asked.wait()
+        return self._ending

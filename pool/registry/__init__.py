@@ -1,0 +1,44 @@
+"""Room state in Redis: who waits, who owns which room under which fence, what has ended. One Lua script a verb.
+
+Redis with failover is supported, Redis Cluster is not (arq's keys have no hash tag either).
+"""
+
+from pool.registry.rooms import Rooms
+from pool.registry.values import (
+    Again,
+    Carrier,
+    CarrierSeen,
+    Gone,
+    Grant,
+    Held,
+    Noted,
+    Refusal,
+    Release,
+    Renewal,
+    Rested,
+    RoomState,
+    RoomSummary,
+    Standing,
+    Times,
+)
+from pool.registry.workers import Carriers
+
+__all__ = [
+    "Rooms",
+    "Carriers",
+    "Times",
+    "Noted",
+    "Grant",
+    "Refusal",
+    "Held",
+    "Renewal",
+    "Release",
+    "Again",
+    "Rested",
+    "Gone",
+    "Standing",
+    "RoomState",
+    "RoomSummary",
+    "Carrier",
+    "CarrierSeen",
+]

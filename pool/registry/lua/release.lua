@@ -1,0 +1,55 @@
+-- An owner gives the room up.
+-- ARGV: [4] carrier, [5] room, [6] fence, [7] how: 'again' | 'failed' | 'rested' | 'gone',
+--       [8] participants served, as JSON: sid -> joined ms (rested, gone), [9] bar ms (again, failed).
+-- Answers: 1, or 0 when the room is not this owner's under this fence; then nothing changes.
+--   again   somebody else shall go on: waiting at once, as old as it was
+--   failed  the same after a back-off; attempts count on, up to quarantine
+--   rested  the agent ended it: only somebody who was not served and joined after all who were wakes the room
+--   gone    those served have left; whoever else is noted waits
+-- A call that served nobody keeps its attempts, or a room that is never found would be claimed for ever.
+
+local carrier, room, fence, how = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local served, bar_ms = cjson.decode(ARGV[8]), tonumber(ARGV[9])
+
+local st = load_room(room)
+if not st or st.owner ~= carrier or st.fence ~= fence then
+  return 0
+end
+
+clear_owner(st)
+if bar_ms > 0 then
+  add_bar(st, carrier, NOW + bar_ms)
+end
+
+if how == 'again' then
+  st.attempts, st.not_before = {}, nil
+elseif how == 'failed' then
+  back_off(st)
+else
+  st.wanted = nil -- whoever is left begins to wait now
+  if next(served) ~= nil then
+    st.attempts = {}
+  end
+end
+
+if how == 'gone' then
+  for participant in pairs(served) do
+    remember_gone(st, participant)
+  end
+elseif how == 'rested' then
+  local upto = st.rested and st.rested.upto or 0
+  for _, joined in pairs(served) do
+    upto = math.max(upto, joined)
+  end
+  drop_oldest(served, MAX_CALLERS)
+  local sids = {}
+  for participant in pairs(served) do
+    sids[#sids + 1] = participant
+  end
+  st.rested, st.looked = { sids = sids, upto = upto }, NOW
+end
+
+why(room, 'released', 'how', how, 'carrier', carrier, 'fence', whole(fence))
+count('rooms_released')
+settle(st)
+return 1

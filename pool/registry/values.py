@@ -1,0 +1,232 @@
+"""The values that room state is asked with and answers with. No Redis here."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long things last in room state, milliseconds. The same for every process that shares a Redis."""
+
+    ttl_ms: int = 3000
+    """A lease, and the grace after Redis was away in which owners come back first."""
+    attempts_window_ms: int = 600_000
+    """Attempts older than this no longer count towards quarantine."""
+    healthy_ms: int = 60_000
+    """After so long under one claim the room has no failed attempts any more."""
+    backoff_ms: tuple[int, ...] = (0, 1000, 5000, 15000)
+    """How long a room waits after its first, second, ... failed attempt in a row; the last one holds for all later."""
+    quarantine_after: int = 3
+    """Failed attempts within the window until a person must look."""
+    finished_ms: int = 3_600_000
+    """How long a finished sid, and a room nobody is in, are remembered."""
+    why_ms: int = 86_400_000
+    """How long a room's story outlives its last line."""
+    why_entries: int = 200
+    """About how many lines of it are kept."""
+    rested_look_ms: int = 10_000
+    """How often a rested room is worth a look at who is in it: a newer caller's webhook may have been lost."""
+    carrier_ms: int = 600_000
+    """How long the record of a carrier that fell silent is shown."""
+
+
+class Noted(enum.Enum):
+    """What came of a note."""
+
+    WAITING = "waiting"
+    """Arrived: the room waits for a carrier, now or after a back-off or grace."""
+    OWNED = "owned"
+    """Arrived: a carrier holds the room, and sees the caller itself."""
+    RESTED = "rested"
+    """Arrived: the agent has ended the call, and this is nobody new."""
+    QUARANTINED = "quarantined"
+    """Arrived: noted, but no carrier gets the room before a person lifts the quarantine."""
+    FINISHED = "finished"
+    """Arrived or left: this life of the room is over; nothing changed."""
+    STALE = "stale"
+    """Any: another life of the room's name is stored; nothing changed (but the tombstone, for a finish)."""
+    GONE = "gone"
+    """Arrived: this participant has left already; nothing changed."""
+    LEFT = "left"
+    """Left: noted."""
+    ABSENT = "absent"
+    """Left or finished: the room was unknown; remembered."""
+    CLOSED = "closed"
+    """Finished: noted."""
+
+
+class Refusal(enum.Enum):
+    """Why a carrier got no room."""
+
+    NOTHING = "nothing"
+    """No room waits that this carrier may have."""
+    FULL = "full"
+    CORDONED = "cordoned"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The right to be the only agent in a room until `ttl_ms` after the claim was *sent*, unless renewed."""
+
+    room: str
+    sid: str
+    created_unix_ms: int
+    fence: int
+    """Only ever larger for a room's name; shown with every renewal and the release."""
+    ttl_ms: int
+    attempt: int
+    """Which try this is, from 1, within the window."""
+    wanted_unix_ms: int
+    """Since when the room has waited; kept over tries."""
+    newest_joined_unix_ms: int
+    callers: Mapping[str, int]
+    """Participant sid to joined ms: who is noted as present. Never empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an owner says of a room it holds. Enough to restore room state from, should Redis have lost it."""
+
+    room: str
+    sid: str
+    created_unix_ms: int
+    fence: int
+    callers: Mapping[str, int] = field(default_factory=dict)
+    """Participant sid to joined ms: whom the owner sees in the room; may be empty."""
+
+
+class Renewal(enum.Enum):
+    """What Redis says to an owner. The values are those on the wire."""
+
+    LOST = 0
+    """Somebody was granted the room since, or it was given up: leave now."""
+    MINE = 1
+    """Extended by one ttl, counted from before the renewal was sent."""
+    OVER = 2
+    """This life of the room has ended, or a later one is known: leave now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Somebody else shall go on with this room."""
+
+    failed: bool
+    """True: the call could not be carried; wait with the next try, and count it."""
+    bar_ms: int = 0
+    """For so long this carrier is not given the room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """The agent ended the call. Only somebody who was not served and joined after all of these wakes the room."""
+
+    served: Mapping[str, int]
+    """Participant sid to joined ms of everybody who was in the room with the agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The callers have left. Whoever else is noted as present waits for an agent again."""
+
+    served: Mapping[str, int]
+    """Participant sid to joined ms of everybody who was in the room with the agent, or was looked for and not found.
+
+    When nobody was found, give `Grant.callers`; else those stay noted, and the room is claimed again at once.
+    """
+
+
+Release = Again | Rested | Gone
+
+
+class Standing(enum.Enum):
+    """Where a room stands."""
+
+    OWNED = "owned"
+    LAPSED = "lapsed"
+    """Its lease has ended, but Redis was away: the owner may come back first."""
+    WAITING = "waiting"
+    BACKING_OFF = "backing_off"
+    """Waits, and no carrier may have it before a moment: attempts failed."""
+    HELD_BACK = "held_back"
+    """Waits, but Redis lost its data: an owner nobody knows of may come back first."""
+    RESTED = "rested"
+    QUARANTINED = "quarantined"
+    ABSENT = "absent"
+    """Nobody is noted as present."""
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomState:
+    """One room's name as Redis has it. Times are Redis' clock, ms."""
+
+    room: str
+    sid: str
+    created_unix_ms: int
+    standing: Standing
+    now_unix_ms: int
+    """When this was read."""
+    callers: Mapping[str, int]
+    gone: tuple[str, ...]
+    owner: str | None
+    fence: int
+    """0 while no claim is known."""
+    until_unix_ms: int | None
+    claimed_unix_ms: int | None
+    attempts: tuple[int, ...]
+    rested_sids: tuple[str, ...]
+    rested_upto_unix_ms: int | None
+    quarantined_unix_ms: int | None
+    wanted_unix_ms: int | None
+    due_unix_ms: int | None
+    """When somebody must look: the lease's end, or the end of a back-off or grace."""
+    bars: Mapping[str, int]
+    """Carrier to the moment until which it does not get the room."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSummary:
+    """One line of `roompool ps`."""
+
+    room: str
+    sid: str
+    standing: Standing
+    owner: str | None
+    fence: int
+    callers: int
+    attempts: int
+    waited_ms: int | None
+    """Since the room was first wanted; None when it is owned or quarantined."""
+    held_ms: int | None
+    """Since the owner's claim (or its return after loss of Redis' data); None when it is not owned."""
+    lease_left_ms: int | None
+    """Until the lease ends, negative when it has; None when it is not owned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """What a carrier says of itself with every beat."""
+
+    id: str
+    """New at each start of a process, never used again."""
+    worker: str
+    host: str
+    pid: int
+    revision: str
+    capacity: int
+    in_use: int
+    draining: bool
+    started_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierSeen:
+    """A carrier's last beat, and what Redis knows of it."""
+
+    carrier: Carrier
+    leases: int
+    """Rooms it owns by live leases. `carrier.in_use` is what it said itself."""
+    cordoned: bool
+    beat_age_ms: int

@@ -102,6 +102,11 @@ class LocalServer(ABC):
         for pause_s in self._becoming_ready():
             await asyncio.sleep(pause_s)
 
+    async def restart(self) -> None:
+        """Kill it and start it again at once."""
+        self.kill()
+        await self.revive()
+
     # -- the whole of it
 
     def __enter__(self) -> Self:

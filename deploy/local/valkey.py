@@ -88,7 +88,7 @@ class Valkey(LocalServer):
             shutil.rmtree(self._data_dir, ignore_errors=True)
         await super().revive()
 
-    async def restart(self, *, keep_data: bool) -> None:
+    async def restart(self, *, keep_data: bool = True) -> None:
         """Kill it and start it again at once."""
         self.kill()
         await self.revive(keep_data=keep_data)

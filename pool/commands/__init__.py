@@ -9,32 +9,14 @@ from importlib.metadata import EntryPoint, entry_points
 
 import typer
 
-from pool.base import logs
-from pool.base.environment import environment
+from pool.base.entry import launch
 
 GROUP = "roompool.commands"
 
-EXIT_CONFIGURATION = 2
-"""The command was started with settings or options that cannot be; the same status as a wrong option."""
-
 
 def main() -> None:
-    """Run one verb, and end the process with its status: 0, 1 for a failure, 2 for settings, 130 for Ctrl-C.
-
-    An error that carries `problems`, lines for a person, is a matter of settings, whichever package raised it.
-    """
-    try:
-        logs.configure(variables=environment())
-        create_app(_verbs(), asked_for=sys.argv[1:2])()
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except Exception as error:
-        problems = getattr(error, "problems", None)
-        if problems is None:
-            raise
-        for problem in problems:
-            typer.echo(problem, err=True)
-        raise SystemExit(EXIT_CONFIGURATION) from None
+    """Run one verb, and end the process with its status, as `pool.base.entry.launch` says."""
+    launch(lambda: create_app(_verbs(), asked_for=sys.argv[1:2])())
 
 
 def create_app(verbs: Mapping[str, EntryPoint], *, asked_for: list[str]) -> typer.Typer:

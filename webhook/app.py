@@ -1,0 +1,58 @@
+"""The receiver as an ASGI application: its routes, and what lives as long as it does."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Route
+
+from webhook import talk
+from webhook.health import Health
+from webhook.metrics import Metrics
+from webhook.receive import Limits, Pool, Receiver
+from webhook.settings import WebhookSettings
+
+PATH = "/livekit/webhook"
+
+
+def create_app(
+    settings: WebhookSettings,
+    pool: Pool,
+    *,
+    health: Health | None = None,
+    limits: Limits | None = None,
+    registry: CollectorRegistry | None = None,
+    page: talk.PageOptions | None = None,
+) -> Starlette:
+    """Assemble the receiver.
+
+    Args:
+        pool: Open for as long as the application runs; whoever opened it closes it.
+        health: Told what the application finds out about itself.
+        registry: Where its metrics go; one of its own when None.
+        page: Serve the talk page too, and tokens with it: for the demo, on loopback, never else.
+    """
+    health = health or Health()
+    receiver = Receiver(
+        keys=settings.keys(),
+        rules=settings.rules(),
+        pool=pool,
+        metrics=Metrics(registry or CollectorRegistry()),
+        limits=limits or Limits(),
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await health.look(pool)
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(health.watch(pool), name="watch_pool")
+            yield
+            watching.cancel()
+
+    routes: list[BaseRoute] = [Route(PATH, receiver.receive, methods=["POST"])]
+    app = Starlette(routes=routes + (talk.routes(page) if page else []), lifespan=lifespan)
+    # LiveKit takes a redirect for success and follows some of them with a GET: a wrong address must be a 404.
+    app.router.redirect_slashes = False
+    return app

@@ -1,0 +1,82 @@
+"""What an event means for the pool: a note to submit, or a reason to let it be. Pure.
+
+A `Note` says what is so, by sids, and not what to do: a delivery that comes twice, late, or replayed within the five
+minutes its signature lasts writes the same again, or the past of a stay that has ended. So nothing has to remember ids.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import assert_never
+
+from pool.contract import MAX_ROOM_NAME_BYTES, Arrived, Finished, Left, Note, is_caller, is_wanted_room
+from webhook.events import OtherEvent, Participant, ParticipantGone, ParticipantJoined, RoomEvent, RoomFinished
+
+
+class IgnoreReason(enum.Enum):
+    """Why an event changes nothing."""
+
+    EVENT_DECIDES_NOTHING = "event_decides_nothing"
+    ROOM_NOT_WANTED = "room_not_wanted"
+    ROOM_NAME_TOO_LONG = "room_name_too_long"
+    OWN_AGENT = "own_agent"
+    NOT_A_CALLER = "not_a_caller"
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """Nothing is submitted."""
+
+    reason: IgnoreReason
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRules:
+    """Which rooms get an agent (shell patterns), and the identity under which ours joins."""
+
+    room_globs: tuple[str, ...]
+    agent_identity: str
+
+
+def decide(event: RoomEvent, rules: PolicyRules) -> Note | Ignore:
+    """Turn an event into what room state should know.
+
+    Everybody's leaving is noted, callers or not: permissions may have changed since they came, and room state knows
+    whom it had counted. Our own agent's is not; its worker knows better than anybody.
+    """
+    match event:
+        case OtherEvent():
+            return Ignore(IgnoreReason.EVENT_DECIDES_NOTHING)
+        case ParticipantJoined(room=room) | ParticipantGone(room=room) | RoomFinished(room=room):
+            if len(room.name.encode()) > MAX_ROOM_NAME_BYTES:
+                return Ignore(IgnoreReason.ROOM_NAME_TOO_LONG)
+            if not is_wanted_room(room.name, rules.room_globs):
+                return Ignore(IgnoreReason.ROOM_NOT_WANTED)
+        case _:
+            assert_never(event)
+    match event:
+        case RoomFinished(room=room):
+            return Finished(room.name, room.sid)
+        case ParticipantJoined(participant=someone) | ParticipantGone(participant=someone) if (
+            someone.identity == rules.agent_identity
+        ):
+            return Ignore(IgnoreReason.OWN_AGENT)
+        case ParticipantGone(room=room, participant=someone):
+            return Left(room.name, room.sid, someone.sid)
+        case ParticipantJoined(room=room, participant=someone):
+            if not _is_caller(someone, rules):
+                return Ignore(IgnoreReason.NOT_A_CALLER)
+            return Arrived(room.name, room.sid, room.created_unix_ms, someone.sid, someone.joined_unix_ms)
+        case _:
+            assert_never(event)
+
+
+def _is_caller(someone: Participant, rules: PolicyRules) -> bool:
+    return is_caller(
+        kind=someone.kind,
+        identity=someone.identity,
+        agent_identity=rules.agent_identity,
+        hidden=someone.hidden,
+        recorder=someone.recorder,
+        agent=someone.agent,
+        can_publish=someone.can_publish,
+    )

@@ -1,0 +1,129 @@
+"""The receiver's settings: which keys it believes, which rooms get an agent, where the pool is."""
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import orjson
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import NoDecode
+
+from pool.base.settings import Settings
+from webhook.policy import PolicyRules
+from webhook.signature import Keyring, keyring
+
+RECOMMENDED_SECRET_BYTES = 32
+"""As long as the hash it signs with (RFC 7518, 3.2)."""
+
+
+def _patterns(value: Any) -> Any:
+    """Shell patterns from `a-*,b` or `["a-*", "b"]`. A lone pattern may begin with a bracket, too."""
+    if not isinstance(value, str):
+        return value
+    try:
+        listed = orjson.loads(value)
+    except ValueError:
+        listed = None
+    return listed if isinstance(listed, list) else [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _pairs(value: Any) -> Any:
+    """Secrets by key from `key:secret,key2:secret2` or `{"key": "secret"}`."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("{"):
+        try:
+            return orjson.loads(value)
+        except ValueError:
+            raise ValueError("is not JSON") from None
+    pairs = [part.strip().partition(":") for part in value.split(",") if part.strip()]
+    if not all(key and secret for key, _, secret in pairs):
+        raise ValueError("has a part that is not key:secret")
+    return {key: secret for key, _, secret in pairs}
+
+
+def _is_usable(secret: SecretStr) -> SecretStr:
+    keyring({"": secret.get_secret_value()})
+    return secret
+
+
+def _is_redis(url: SecretStr) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("begins with none of redis://, rediss://, unix://")
+    if not (parts.path if parts.scheme == "unix" else parts.hostname):
+        raise ValueError("names no server")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("has a port that is none") from None
+    return url
+
+
+Secret = Annotated[SecretStr, AfterValidator(_is_usable)]
+
+
+class WebhookSettings(Settings):
+    """Read once, at start. `keys` and `rules` are what the receiver is built from."""
+
+    livekit_api_key: str = Field(
+        validation_alias="LIVEKIT_API_KEY",
+        min_length=1,
+        description="the API key that LiveKit's `webhook.api_key` names",
+        examples=["devkey"],
+    )
+    livekit_api_secret: Secret = Field(
+        validation_alias="LIVEKIT_API_SECRET",
+        description="the secret of that key, 32 bytes or more",
+    )
+    webhook_keys: Annotated[dict[str, Secret], NoDecode, BeforeValidator(_pairs)] = Field(
+        default={},
+        validation_alias="ROOMPOOL_WEBHOOK_KEYS",
+        description="further keys that are believed, while one is being replaced; a JSON object or a list",
+        examples=["newkey:itssecret,oldkey:itssecret"],
+    )
+    redis_url: Annotated[SecretStr, AfterValidator(_is_redis)] = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        validation_alias="REDIS_URL",
+        description="the Redis that the workers use, too",
+        examples=["redis://:password@127.0.0.1:6379/0"],
+    )
+    rooms: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_patterns)] = Field(
+        default=("*",),
+        validation_alias="ROOMPOOL_ROOMS",
+        min_length=1,
+        description="shell patterns of the rooms that get an agent, with commas between or as a JSON list",
+        examples=["support-*,demo"],
+    )
+    agent_identity: str = Field(
+        default="voice-agent",
+        validation_alias="ROOMPOOL_AGENT_IDENTITY",
+        min_length=1,
+        description="the identity under which the agent joins, the same as the workers'",
+        examples=["voice-agent"],
+    )
+    livekit_url: str | None = Field(
+        default=None,
+        validation_alias="LIVEKIT_URL",
+        description="where a browser finds LiveKit; only the talk page needs it",
+        examples=["ws://127.0.0.1:7880"],
+    )
+    talk_page: bool = Field(
+        default=False,
+        validation_alias="ROOMPOOL_TALK_PAGE",
+        description="1 serves a page to talk to the agent on, and tokens to anybody who asks; loopback only",
+    )
+
+    @field_validator("talk_page")
+    @classmethod
+    def _page_needs_a_server(cls, wanted: bool, others: ValidationInfo) -> bool:
+        if wanted and not others.data.get("livekit_url"):
+            raise ValueError("needs LIVEKIT_URL to be set")
+        return wanted
+
+    def keys(self) -> Keyring:
+        """Every key that is believed. LIVEKIT_API_KEY wins where both name one."""
+        secrets = {**self.webhook_keys, self.livekit_api_key: self.livekit_api_secret}
+        return keyring({key: secret.get_secret_value() for key, secret in secrets.items()})
+
+    def rules(self) -> PolicyRules:
+        return PolicyRules(room_globs=self.rooms, agent_identity=self.agent_identity)

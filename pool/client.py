@@ -8,13 +8,16 @@ from typing import Self
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
-from pool.connections import lease_redis
-from pool.contract import DEFAULT_PREFIX, Arrived, Finished, Left, Note, job_of, job_payload
+from pool.contract import DEFAULT_PREFIX, Arrived, Finished, Note, job_of, job_payload
 from pool.queue import JobQueue
 from pool.registry import Noted, Rooms
+from pool.registry.connect import lease_redis
 
 SUBMIT_LIMIT_S = 3.0
 """LiveKit sets no limit to an answer, and a room's next event waits for it; a repeat comes after a second."""
+
+WORTH_A_JOB = frozenset({Noted.WAITING, Noted.CLOSED})
+"""A room that waits, and one whose life ended just now. An owned or rested one needs nobody, nor does old news."""
 
 UNREACHABLE = (
     redis_errors.ConnectionError,  # refused, dropped, loading its data, wrong password
@@ -66,24 +69,14 @@ class PoolClient:
         with _reached():
             async with asyncio.timeout(SUBMIT_LIMIT_S):
                 noted = await self._rooms.note(note)
-                await self._wake_for(note, noted)
+                job = job_of(note)
+                if job is not None and noted in WORTH_A_JOB and isinstance(note, Arrived | Finished):
+                    await self._queue.enqueue(job, job_payload(note))
 
     async def ping(self) -> None:
         """Raises PoolUnreachable unless Redis answers."""
         with _reached():
             await self._redis.ping()
-
-    async def _wake_for(self, note: Note, noted: Noted) -> None:
-        job = job_of(note)
-        if job is None or isinstance(note, Left):
-            return
-        if _is_worth_a_job(note, noted):
-            await self._queue.enqueue(job, job_payload(note))
-
-
-def _is_worth_a_job(note: Arrived | Finished, noted: Noted) -> bool:
-    # A caller in a room that is owned, rested or over needs no worker; the end of a room is always worth a look.
-    return isinstance(note, Finished) or noted is Noted.WAITING
 
 
 @contextmanager

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
+from pool.registry import Renewal
+
 ATTEMPT_LIMIT_S = 1.0
-"""The hard limit of one renewal (pool/connections.py)."""
+"""The hard limit of one renewal (pool/registry/connect.py)."""
 
 
 class State(enum.Enum):
@@ -26,14 +28,6 @@ class State(enum.Enum):
 
     LOST = "lost"
     """The registry said so. Final."""
-
-
-class Answer(enum.Enum):
-    """What the registry says to a renewal."""
-
-    MINE = "mine"
-    LOST = "lost"
-    OVER = "over"
 
 
 class Leave(enum.StrEnum):
@@ -104,16 +98,16 @@ class Lease:
         self._broken_at: float | None = None
         self._end: Leave | None = None
 
-    def answered(self, answer: Answer, *, sent_at: float, now: float) -> None:
+    def answered(self, answer: Renewal, *, sent_at: float, now: float) -> None:
         """Take in the registry's answer to a renewal sent at `sent_at`. A late one never moves `until` back."""
         self._watch_gap(sent_at)
         self._tried_at = max(self._tried_at, now)
         match answer:
-            case Answer.MINE:
+            case Renewal.MINE:
                 self._renew(sent_at, now)
-            case Answer.LOST:
+            case Renewal.LOST:
                 self._end = self._end or Leave.LOST
-            case Answer.OVER:
+            case Renewal.OVER:
                 self._end = self._end or Leave.OVER
             case _:
                 assert_never(answer)

@@ -1,0 +1,108 @@
+"""What the simulator can say: pre-rendered lines, and the caller's own voice.
+
+Decides how speech becomes the frames of a reply: 10 ms each, base64 already made, so that sending one is a
+concatenation. Does not decide when a frame leaves (`reply.py`) nor which line is said (`session.py`).
+The lines were rendered once by `speech/render.py` and lie beside it as 4-bit ADPCM.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import numpy as np
+import pybase64
+
+from bridge.simulator.adpcm import decode
+
+RATE_HZ = 24_000
+FRAME_MS = 10
+FRAME_BYTES = 480
+"""10 ms of 24 kHz mono int16: what the live service sends in one `reply.audio`."""
+
+SAMPLE_BYTES_PER_MS = 48
+
+LINES = {
+    "greeting": "Hello, this is the roompool voice simulator. How can I help?",
+    "you_said": "You said:",
+    "heard": "The simulator heard:",
+    "reached": "This is what reached me:",
+    "here": "The simulator is here. Please say something.",
+    "go_on": "I am listening. Please go on.",
+    "back": "Sorry, I was gone for a moment. The simulator is back.",
+    "goodbye": "That was all from the simulator. Goodbye.",
+    "long": (
+        "This is a long answer from the roompool voice simulator. It goes on for quite some time, so that you can "
+        "interrupt it. Just start talking, and it will fall silent. If you do not, it will finish this sentence "
+        "all the same, and then it will listen to you again."
+    ),
+}
+"""Name and text of each line. A change here needs a run of `speech/render.py`."""
+
+INTRODUCTIONS = ("you_said", "heard", "reached")
+"""Said before the caller's own voice, in turn, so that replies in a row differ."""
+
+IDLE_LINES = ("here", "go_on")
+"""Said on `reply.create`, in turn."""
+
+MARK = "[simulator]"
+"""Every transcript begins with it: nobody shall take these words for a recogniser's or a model's."""
+
+SILENT_FRAME = pybase64.b64encode(bytes(FRAME_BYTES))
+
+PAUSE_FRAMES = 15
+"""Between an introduction and the caller's voice: long enough to tell them apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Something to say: its words, and its audio as base64 of 10 ms each."""
+
+    text: str
+    frames: Sequence[bytes]
+
+    @property
+    def length_ms(self) -> int:
+        """How long it sounds, without any silence before it."""
+        return len(self.frames) * FRAME_MS
+
+
+@cache
+def line(name: str) -> Speech:
+    """A pre-rendered line.
+
+    Raises:
+        KeyError: there is none of that name.
+    """
+    text = LINES[name]
+    packed = (resources.files("bridge.simulator") / "speech" / f"{name}.adpcm").read_bytes()
+    return Speech(text=f"{MARK} {text}", frames=to_frames(decode(packed).tobytes()))
+
+
+def line_for(text: str) -> Speech:
+    """The line whose text the client asked for, or the simulator's own greeting: we cannot say any other."""
+    wanted = text.casefold().strip()
+    return line(next((name for name, known in LINES.items() if known.casefold() == wanted), "greeting"))
+
+
+def own_voice(introduction: str, pcm: bytes) -> Speech:
+    """An introduction, then the caller's own voice: proof that sound went both ways, with no recogniser."""
+    said = line(introduction)
+    seconds = len(pcm) / SAMPLE_BYTES_PER_MS / 1000
+    frames = (*said.frames, *[SILENT_FRAME] * PAUSE_FRAMES, *to_frames(pcm))
+    return Speech(text=f"{said.text} {seconds:.1f} s of speech", frames=frames)
+
+
+def to_frames(pcm: bytes) -> tuple[bytes, ...]:
+    """Cut PCM16 into base64 of 10 ms each; the last one is filled up with silence."""
+    padded = pcm + bytes(-len(pcm) % FRAME_BYTES)
+    return tuple(
+        pybase64.b64encode(padded[start : start + FRAME_BYTES]) for start in range(0, len(padded), FRAME_BYTES)
+    )
+
+
+def loudness_dbfs(pcm: bytes) -> float:
+    """RMS of PCM16 against full scale; silence is -inf."""
+    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float64)
+    power = float(np.mean(samples * samples)) if samples.size else 0.0
+    return float("-inf") if power == 0 else 10 * float(np.log10(power / 32768**2))

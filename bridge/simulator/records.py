@@ -1,0 +1,108 @@
+"""What the simulator remembers of a session for whoever tests a client: counts, how it ended, broken rules."""
+
+import enum
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class Ending(enum.Enum):
+    """How a connection ended."""
+
+    OPEN = "open"
+    CLIENT_ENDED = "client_ended"
+    """By `session.end`: the only way for a client to stop paying at once."""
+    HUNG_UP = "hung_up"
+    """The agent ended it, by `session.ended`."""
+    REFUSED = "refused"
+    FAULT = "fault"
+    """Cut or closed on purpose."""
+    LOST = "lost"
+    """The client was gone without `session.end`."""
+    STOPPED = "stopped"
+    """The simulator itself stopped."""
+
+
+class Violation(enum.Enum):
+    """A rule that a client broke."""
+
+    FIRST_MESSAGE = "first_message_is_neither_update_nor_resume"
+    AUDIO_BEFORE_READY = "audio_before_ready"
+    AUDIO_TOO_FAST = "audio_faster_than_real_time"
+    IMMUTABLE = "update_of_an_immutable_field"
+    RESULT_NOT_A_STRING = "tool_result_is_not_a_string"
+    SECOND_END = "second_session_end"
+    NOT_A_MESSAGE = "not_a_message_of_the_protocol"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionReport:
+    """One connection, as JSON at the control port. Times are milliseconds."""
+
+    session_id: str
+    opened_unix_ms: int
+    is_ready: bool
+    ending: str
+    ended_by_session_end: bool
+    error: str | None
+    """The code of the error that refused it."""
+    resumed: bool
+    turns: int
+    """Of the caller."""
+    replies: int
+    interruptions: int
+    frames_sent: int
+    """Of `reply.audio`, 10 ms each."""
+    audio_received_ms: int
+    voiced_received: int
+    """Stretches of speech that were taken up as a turn or an interruption."""
+    client_messages: Mapping[str, int]
+    violations: Mapping[str, int]
+    config: Mapping[str, object] | None
+    """The configuration as it was last echoed."""
+
+
+@dataclass(slots=True)
+class SessionRecord:
+    """The counts of a session that is under way."""
+
+    session_id: str
+    opened_unix_ms: int
+    is_ready: bool = False
+    ending: Ending = Ending.OPEN
+    error: str | None = None
+    resumed: bool = False
+    turns: int = 0
+    replies: int = 0
+    interruptions: int = 0
+    frames_sent: int = 0
+    audio_bytes: int = 0
+    stretches: int = 0
+    client_messages: Counter[str] = field(default_factory=Counter)
+    violations: Counter[str] = field(default_factory=Counter)
+    config: Mapping[str, object] | None = None
+
+    def broke(self, rule: Violation) -> None:
+        """Count a broken rule."""
+        self.violations[rule.value] += 1
+
+    def report(self) -> SessionReport:
+        """The record as it is now; later changes do not reach it."""
+        return SessionReport(
+            session_id=self.session_id,
+            opened_unix_ms=self.opened_unix_ms,
+            is_ready=self.is_ready,
+            ending=self.ending.value,
+            ended_by_session_end=self.ending is Ending.CLIENT_ENDED,
+            error=self.error,
+            resumed=self.resumed,
+            turns=self.turns,
+            replies=self.replies,
+            interruptions=self.interruptions,
+            frames_sent=self.frames_sent,
+            audio_received_ms=self.audio_bytes // 48,
+            voiced_received=self.stretches,
+            client_messages=dict(self.client_messages),
+            violations=dict(self.violations),
+            config=self.config,
+        )

@@ -1,0 +1,1 @@
+"""The simulator's lines, rendered: one `.adpcm` file each, and the script that makes them."""

@@ -1,0 +1,53 @@
+"""The server's frames as bytes. Knows shapes, not when they are sent.
+
+Everything but `reply.audio` is built by one function; audio is joined from parts, since there are a hundred a second.
+"""
+
+import secrets
+from dataclasses import dataclass
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the socket with a close frame."""
+
+    code: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A binary message, which the protocol never uses."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Cut the connection, with no close frame."""
+
+
+Outgoing = bytes | Binary | Close | Abort
+"""What a session wants done with its socket; plain bytes are one text message."""
+
+
+def event(kind: str, unix_s: float, **facts: object) -> bytes:
+    """A server event. `timestamp` is epoch seconds as a float, as seen live (the documents show an ISO string)."""
+    return orjson.dumps({"type": kind, **facts, "timestamp": round(unix_s, 3)})
+
+
+def audio_event_head(reply_id: str) -> bytes:
+    """What stands before the base64 of `reply.audio`; the field is `data`, not `audio`."""
+    return b'{"type":"reply.audio","reply_id":"%s","data":"' % reply_id.encode()
+
+
+def audio_event(head: bytes, frame: bytes, unix_s: float) -> bytes:
+    """One `reply.audio` of 10 ms."""
+    return b'%s%s","timestamp":%.3f}' % (head, frame, unix_s)
+
+
+def new_id(prefix: str) -> str:
+    """An opaque id in the form seen live: `sess_`, `resp_` or `msg_`, then 32 hex digits."""
+    return f"{prefix}_{secrets.token_hex(16)}"

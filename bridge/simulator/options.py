@@ -8,28 +8,12 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+# fmt: off
 LIVE_VOICES = (
-    # fmt: off
-    "alba",
-    "anna",
-    "charles",
-    "estelle",
-    "eve",
-    "george",
-    "giovanni",
-    "iris",
-    "jane",
-    "jean",
-    "juergen",
-    "lola",
-    "mary",
-    "michael",
-    "paul",
-    "rafael",
-    "reid",
-    "vera",
-    # fmt: on
+    "alba", "anna", "charles", "estelle", "eve", "george", "giovanni", "iris", "jane",
+    "jean", "juergen", "lola", "mary", "michael", "paul", "rafael", "reid", "vera",
 )
+# fmt: on
 """What the live service offered in September 2026, and lists in its refusal of any other."""
 
 REFUSED_KEY = "refused"

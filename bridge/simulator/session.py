@@ -9,6 +9,7 @@ import enum
 import heapq
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import orjson
 import pybase64
@@ -265,7 +266,7 @@ class VoiceSession:
         self._directory.end(self._session_id)
         self._session_id = self.record.session_id = session_id
         self._directory.begin(session_id)
-        self._config = replace_greeting(config)
+        self._config = without_greeting(config)
         self.record.resumed = True
         self._become_ready(now)
 
@@ -425,9 +426,13 @@ class VoiceSession:
         if reply.is_heard(now) and config.allows_barge_in:
             if is_speech and self._ear.age_ms >= self._options.barge_in_ms:
                 self._interrupt(now, reply, stretch.onset_ms)
-        elif reply.cause is Cause.TURN and reply.is_pending(now):
-            if is_speech and self._ear.age_ms >= self._options.onset_ms:
-                reply.withdraw()
+        elif (
+            reply.cause is Cause.TURN
+            and reply.is_pending(now)
+            and is_speech
+            and self._ear.age_ms >= self._options.onset_ms
+        ):
+            reply.withdraw()
         self._ear.forget_if_over()
 
     def _interrupt(self, now: float, reply: Reply, onset_ms: int) -> None:
@@ -631,10 +636,8 @@ class VoiceSession:
         self._emit(now, "reply.audio", reply_id=stray)
 
 
-def replace_greeting(config: SessionConfig) -> SessionConfig:
+def without_greeting(config: SessionConfig) -> SessionConfig:
     """The configuration of a resumed session, which greets nobody a second time."""
-    from dataclasses import replace
-
     return replace(config, greeting=None)
 
 

@@ -43,7 +43,8 @@ def resample(sound: tuple[NDArray[np.float64], int]) -> NDArray[np.float64]:
     """To 24 kHz, by way of the spectrum: exact for a line that begins and ends in silence."""
     samples, rate_hz = sound
     wanted = round(len(samples) * RATE_HZ / rate_hz)
-    return np.fft.irfft(np.fft.rfft(samples), n=wanted) * (wanted / len(samples))
+    resampled: NDArray[np.float64] = np.fft.irfft(np.fft.rfft(samples), n=wanted) * (wanted / len(samples))
+    return resampled
 
 
 def loud(samples: NDArray[np.float64]) -> NDArray[np.float64]:

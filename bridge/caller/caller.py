@@ -244,6 +244,26 @@ class Caller:
             silent, what="the agent did not fall silent", timeout_s=timeout_s, tick_s=for_ms / 1000
         )
 
+    async def fell_silent(self, after: float, for_ms: float, timeout_s: float = 20.0) -> float:
+        """When the agent that was audible at `after` stopped: its last audible frame before `for_ms` of silence.
+
+        An agent that was not audible at `after` never did: that is `NotInTime`, too.
+        """
+
+        def stopped() -> float | None:
+            return self.witness.fell_silent_at(after, for_s=for_ms / 1000, known_until=self.known_until())
+
+        return await self._until(stopped, what="the agent did not stop speaking", timeout_s=timeout_s, tick_s=0.1)
+
+    async def stay(self, seconds: float) -> None:
+        """Stay in the room for so long.
+
+        Raises:
+            CallOver: it closed on us meanwhile.
+        """
+        with contextlib.suppress(NotInTime):
+            await self._until(lambda: None, what="nothing", timeout_s=seconds)
+
     async def agent_gone(self, timeout_s: float = 20.0) -> float:
         """When the last agent left; now if there is none."""
 

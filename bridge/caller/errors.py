@@ -37,5 +37,9 @@ class CallOver(CallerError):
         self.reason = reason
 
 
-class BadRecording(CallerError):
-    """The file is not a WAV we can play; whoever named it is at fault."""
+class BadSettings(CallerError):
+    """What we were started with cannot be. `problems` are lines for a person: variable, what is wrong, the cure."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems

@@ -8,7 +8,7 @@ from typing import IO
 import numpy as np
 from livekit import rtc
 
-from bridge.caller.errors import BadRecording
+from bridge.caller.errors import BadSettings
 from bridge.caller.sound import RATE_HZ, Samples, Speech
 
 MAX_S = 120.0
@@ -29,15 +29,15 @@ def read_speech(path: Path) -> Speech:
     """Read a WAV file of any rate, mono or not (channels are averaged), 16 bit. Blocks: call it in a thread.
 
     Raises:
-        BadRecording: not readable, not 16-bit PCM, silent, or longer than two minutes.
+        BadSettings: not readable, not 16-bit PCM, silent, or longer than two minutes.
     """
     try:
         with path.open("rb") as raw:
             speech = Speech.of(_read(raw))
     except (OSError, EOFError, wave.Error) as error:
-        raise BadRecording(f"{path}: not a readable WAV file ({error}). Make one with: sox IN -b 16 {path}") from error
+        raise BadSettings([f"--wav {path}: not playable ({error}). Make one with: sox IN -b 16 OUT.wav"]) from error
     if not speech.voiced_until_s:
-        raise BadRecording(f"{path}: nothing in it is audible.")
+        raise BadSettings([f"--wav {path}: nothing in it is audible. Use a recording of speech."])
     return speech
 
 

@@ -1,0 +1,51 @@
+"""`roompool token ROOM`: a caller's token, to join a room with any LiveKit client."""
+
+import json
+import secrets
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from pydantic import Field, SecretStr
+
+from pool.base.settings import Settings, load
+
+
+class TokenSettings(Settings):
+    """What a caller's token is made from."""
+
+    livekit_url: str = Field(
+        alias="LIVEKIT_URL",
+        pattern=r"^wss?://.+",
+        description="the address of your LiveKit, beginning with ws:// or wss://",
+        examples=["wss://livekit.example.org"],
+    )
+    livekit_api_key: str = Field(
+        alias="LIVEKIT_API_KEY", min_length=1, description="an API key from LiveKit's configuration"
+    )
+    livekit_api_secret: SecretStr = Field(
+        alias="LIVEKIT_API_SECRET", min_length=1, description="the secret of that API key"
+    )
+
+
+def token(
+    room: Annotated[str, typer.Argument(help="The room to join.", envvar="ROOM_NAME")],
+    identity: Annotated[str, typer.Option(help="Who joins; random by default.")] = "",
+    ttl_s: Annotated[int, typer.Option(min=1, max=86_400, help="Seconds in which to join with it.")] = 600,
+    as_json: Annotated[bool, typer.Option("--json", help="Print url, token, room and identity as JSON.")] = False,
+) -> None:
+    """Make a token with which a caller can join ROOM, and print it with LiveKit's address.
+
+    Example: roompool token demo --json
+    """
+    from livekit import api  # half a second of protobuf, which --help can do without
+
+    settings = load(TokenSettings)
+    who = identity or f"caller-{secrets.token_hex(4)}"
+    grants = api.VideoGrants(room_join=True, room=room, can_publish=True, can_subscribe=True, can_publish_data=True)
+    made = api.AccessToken(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value())
+    jwt = made.with_identity(who).with_name(who).with_ttl(timedelta(seconds=ttl_s)).with_grants(grants).to_jwt()
+    if as_json:
+        typer.echo(json.dumps({"url": settings.livekit_url, "token": jwt, "room": room, "identity": who}))
+    else:
+        typer.echo(f"url       {settings.livekit_url}\nroom      {room}\nidentity  {who}\ntoken     {jwt}")

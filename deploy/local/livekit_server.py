@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from deploy.local.livekit_binary import find_or_build
@@ -67,13 +66,15 @@ class ExternalLiveKit:
     def api_secret(self) -> str:
         return self.keys.api_secret
 
-    async def __aenter__(self) -> Self:
-        return self
+    @property
+    def env(self) -> dict[str, str]:
+        return _env_of(self.url, self.keys)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
+    async def start(self) -> None:
+        """Nothing: it runs already."""
+
+    def end(self) -> None:
+        """Nothing: it is not ours."""
 
 
 class LiveKitServer(LocalServer):
@@ -81,6 +82,7 @@ class LiveKitServer(LocalServer):
 
     Attributes:
         url: `ws://127.0.0.1:PORT`, the same after a restart. Rooms do not survive one.
+        webhook_urls: Where it posts its events; what is in it at the start of a life holds for that life.
     """
 
     name: ClassVar[str] = "livekit-server"
@@ -98,7 +100,7 @@ class LiveKitServer(LocalServer):
         """Prepare a server; `binary` is found, or built once, when none is given."""
         super().__init__(run_dir)
         self.keys = keys or LiveKitKeys()
-        self._webhook_urls = list(webhook_urls)
+        self.webhook_urls = list(webhook_urls)
         self._departure_timeout_s = departure_timeout_s
         self._empty_timeout_s = empty_timeout_s
         self._binary = binary
@@ -119,7 +121,7 @@ class LiveKitServer(LocalServer):
     @property
     def env(self) -> dict[str, str]:
         """The three variables that every program of ours reads."""
-        return {"LIVEKIT_URL": self.url, "LIVEKIT_API_KEY": self.api_key, "LIVEKIT_API_SECRET": self.api_secret}
+        return _env_of(self.url, self.keys)
 
     def is_ready(self) -> bool:
         conversation = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PROBE_TIMEOUT_S)
@@ -170,10 +172,14 @@ class LiveKitServer(LocalServer):
             "turn": {"enabled": False},
             "api": {"enable_psrpc_for_get_list_participants": True},  # lists from the room itself, not from a store
         }
-        if self._webhook_urls:
+        if self.webhook_urls:
             config["webhook"] = {
                 "api_key": self.keys.api_key,
-                "urls": self._webhook_urls,
+                "urls": self.webhook_urls,
                 "filter_params": {"include_events": list(WEBHOOK_EVENTS)},
             }
         return config
+
+
+def _env_of(url: str, keys: LiveKitKeys) -> dict[str, str]:
+    return {"LIVEKIT_URL": url, "LIVEKIT_API_KEY": keys.api_key, "LIVEKIT_API_SECRET": keys.api_secret}

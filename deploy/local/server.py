@@ -121,13 +121,17 @@ class LocalServer(ABC):
     def __exit__(self, *_exc: object) -> None:
         self.end()
 
-    async def __aenter__(self) -> Self:
+    async def start(self) -> None:
+        """What `async with` does first, for an owner that ends things in an order of its own: it calls `end`."""
         try:
             for pause_s in self._starting():
                 await asyncio.sleep(pause_s)
         except BaseException:
             self.end()
             raise
+
+    async def __aenter__(self) -> Self:
+        await self.start()
         return self
 
     async def __aexit__(self, *_exc: object) -> None:

@@ -11,8 +11,7 @@ import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from deploy.local.ports import free_port
 from deploy.local.server import LocalServer
@@ -50,13 +49,11 @@ class ExternalRedis:
 
     url: str
 
-    async def __aenter__(self) -> Self:
-        return self
+    async def start(self) -> None:
+        """Nothing: it runs already."""
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
+    def end(self) -> None:
+        """Nothing: it is not ours."""
 
 
 class Valkey(LocalServer):

@@ -175,8 +175,8 @@ class Lease:
         self._failed_at = None
         if self._broken_at is not None and sent_at >= self._broken_at:
             self._broken_at = None
-        if now < self.until:  # an answer read long after it came says nothing about now
-            self._slept = False
+        # Read so late that it is worth nothing, it says that we slept, not that the room is ours.
+        self._slept = now >= self.until
 
     def _may_hold(self, now: float) -> bool:
         if self._failed_at is None or self._slept or now >= self.hold_until:

@@ -51,3 +51,22 @@ def audio_event(head: bytes, frame: bytes, unix_s: float) -> bytes:
 def new_id(prefix: str) -> str:
     """An opaque id in the form seen live: `sess_`, `resp_` or `msg_`, then 32 hex digits."""
     return f"{prefix}_{secrets.token_hex(16)}"
+
+
+def unknown_event(unix_s: float) -> bytes:
+    """An event of a type that nobody knows, with nested facts."""
+    return event("simulator.unknown", unix_s, note="[simulator] an event that nobody knows", nested={"deep": [1, None]})
+
+
+def garbage(unix_s: float) -> list[Outgoing]:
+    """What no server should send: a client survives it and counts it."""
+    stray = new_id("resp")
+    return [
+        b"not JSON",
+        b"[1,2]",
+        b'{"type":7}',
+        Binary(b"\x00\xff\xfe"),
+        event("reply.audio", unix_s, reply_id=stray, data="*** not base64 ***"),
+        event("reply.audio", unix_s, reply_id=stray, data="AAAA"),
+        event("reply.audio", unix_s, reply_id=stray),
+    ]

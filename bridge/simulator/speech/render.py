@@ -49,7 +49,7 @@ def resample(sound: tuple[NDArray[np.float64], int]) -> NDArray[np.float64]:
 
 def loud(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     """Scaled so that its peak is where we want it."""
-    return samples * (PEAK / np.abs(samples).max())
+    return samples * (PEAK / float(np.abs(samples).max()))
 
 
 def trim(samples: NDArray[np.float64]) -> NDArray[np.int16]:

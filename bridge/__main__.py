@@ -99,6 +99,7 @@ async def call(settings: BridgeSettings, room: str, wait_s: float) -> Outcome:
         identity=settings.agent_identity,
         voice=settings.voice_spec(),
         link=settings.link_spec(),
+        is_awaited=False,
         nobody_s=wait_s,
         linger_s=settings.linger_s,
         max_call_s=settings.max_call_s,

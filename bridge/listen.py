@@ -9,7 +9,7 @@ CALLER_KINDS = frozenset({"STANDARD", "SIP", "CONNECTOR"})
 """Kinds of participants who are people, as LiveKit names them. Unknown ones are machines until proven otherwise."""
 
 FINAL_REASONS = frozenset({"CLIENT_INITIATED", "ROOM_DELETED", "USER_REJECTED"})
-"""Reasons after which a caller does not come back by itself. Others may be a reconnect: a full one leaves and rejoins."""
+"""Reasons after which a caller does not come back by itself. Others may be a reconnect, which leaves and rejoins."""
 
 
 @dataclass(frozen=True, slots=True)

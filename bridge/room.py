@@ -37,6 +37,9 @@ CONNECT_LIMIT_S = 25.0
 SDK_LIMIT_S = 5.0
 """For every other call: in a healthy room they take milliseconds."""
 
+SHOW_LIMIT_S = 1.0
+"""For a change of attributes to be confirmed; usually some milliseconds."""
+
 _KINDS = {value: name.removeprefix("PARTICIPANT_KIND_") for name, value in rtc.ParticipantKind.items()}
 _REASONS = {value: name for name, value in rtc.DisconnectReason.items()}
 
@@ -191,12 +194,17 @@ class AgentRoom:
             # Left open, it would deliver the next participant's audio on the reused receiver (seen).
             await see_through(stream.aclose(), name="close_stream", limit_s=SDK_LIMIT_S)
 
-    async def show(self, attributes: dict[str, str]) -> None:
-        """Set attributes of ours, which front-ends read. The SDK does not tell a refusal."""
-        with contextlib.suppress(TimeoutError):  # the next change shows the newer state
-            await see_through(
-                self._room.local_participant.set_attributes(attributes), name="set_attributes", limit_s=SDK_LIMIT_S
-            )
+    async def show(self, attributes: dict[str, str]) -> bool:
+        """Set attributes of ours, which front-ends read, and return whether the room confirmed it in time.
+
+        The SDK does not tell a refusal, and now and then its core gets no answer (seen); cancelling this one is safe.
+        """
+        try:
+            async with asyncio.timeout(SHOW_LIMIT_S):
+                await self._room.local_participant.set_attributes(attributes)
+        except TimeoutError:
+            return False
+        return True
 
     async def leave(self) -> None:
         """Leave the room and give back what the SDK holds. Safe to call at any time, also twice, also unjoined.

@@ -137,6 +137,7 @@ class _Call:
         self._counts = _Counts()
         # The room
         self._joined = asyncio.Event()
+        self._someone = asyncio.Event()
         self._room = AgentRoom(spec)
         self._present: dict[str, int] = {}
         """Callers in the room now: participant sid -> joined, Unix ms."""
@@ -166,7 +167,7 @@ class _Call:
         self._state = "initializing"
         self._state_changed = asyncio.Event()
 
-    # --- endings -----------------------------------------------------------------------------------------------------
+    # --- endings --------------------------------------------------------------------
 
     def end(self, ending: Ending, code: str = "") -> None:
         """The first ending counts."""
@@ -206,7 +207,7 @@ class _Call:
     def _since_start_ms(self) -> int:
         return int((self._loop.time() - self._began_at) * 1000)
 
-    # --- the room ----------------------------------------------------------------------------------------------------
+    # --- the room -------------------------------------------------------------------
 
     async def be_in_room(self, group: asyncio.TaskGroup) -> None:
         """Task: join, publish, and follow who comes and goes until nobody is left to serve."""
@@ -277,6 +278,7 @@ class _Call:
     def _caller_in(self, sid: str, joined_unix_ms: int) -> None:
         self._present[sid] = self._served[sid] = joined_unix_ms
         self._alone_until_at = None
+        self._someone.set()
         self._journal.callers(self._present)
 
     def _caller_out(self, reason: str) -> None:
@@ -317,10 +319,12 @@ class _Call:
                 self._backlog.push(frame, listening=self._link is not None)
                 self._heard.set()
 
-    # --- the voice ---------------------------------------------------------------------------------------------------
+    # --- the voice ------------------------------------------------------------------
 
     async def speak_with_voice(self) -> None:
         """Task: keep a voice session open, a fresh one with a recap when one breaks, until the agent hangs up."""
+        if not self._spec.is_awaited:
+            await self._someone.wait()
         retry = Retry(self._spec.voice.voices)
         voice = self._spec.voice
         while True:
@@ -431,7 +435,7 @@ class _Call:
         except TimeoutError:
             pass  # longer than a few seconds is a peer that sent ahead of time
 
-    # --- between them ------------------------------------------------------------------------------------------------
+    # --- between them ---------------------------------------------------------------
 
     async def say(self) -> None:
         """Task: hand the agent's speech to the room, frame by frame, as long as the room is surely ours."""
@@ -499,7 +503,8 @@ class _Call:
         while True:
             await self._state_changed.wait()
             self._state_changed.clear()
-            await self._room.show({"lk.agent.state": self._state})
+            if not await self._room.show({"lk.agent.state": self._state}):
+                self._state_changed.set()
 
 
 def _barge_in(voice: VoiceSpec) -> bool:

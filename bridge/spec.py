@@ -55,6 +55,8 @@ class SessionSpec:
     link: LinkSpec
     sid: str | None = None
     """The life of the room this call is for; in another one it leaves at once. None: any."""
+    is_awaited: bool = True
+    """A caller is known to be there, so the voice is dialled while joining. False: it is dialled when one comes."""
     track_name: str = "agent-voice"
     nobody_s: float = 3.0
     """How long to wait for a first caller after joining."""

@@ -35,6 +35,12 @@ MAX_KEYTERMS = 100
 MAX_KEYTERM_CHARS = 50
 """The service ignores longer ones without a word, and more than a hundred are refused."""
 
+_PASSED_OVER = frozenset(
+    {"session.updated", "transcript.user.delta", "transcript.agent.delta", "reply.error", "tool.call"}
+)
+"""Known messages without a meaning for a call as it is now: acknowledgements, partial words. A failed reply is followed
+by its `reply.done`; tools are not declared, so none is called."""
+
 _AUDIO_HEAD = b'{"type":"input.audio","audio":"'
 _AUDIO_TAIL = b'"}'
 _VOICE_LIST = re.compile(r"Must be one of: ([a-z0-9_, -]{1,2000})")
@@ -79,8 +85,8 @@ class AssemblyAI:
         """Ends the voice session; closing the socket without it is billed for 30 s more."""
         return b'{"type":"session.end"}'
 
-    def decode(self, message: bytes) -> VoiceEvent:
-        """Translate one message.
+    def decode(self, message: bytes) -> VoiceEvent | None:
+        """Translate one message; None for one that tells us nothing new.
 
         Raises:
             BadMessage: it is not a JSON object, or a field we need has the wrong type.
@@ -94,6 +100,8 @@ class AssemblyAI:
         kind = frame.get("type")
         if kind is None and "code" in frame:
             kind = "session.error"
+        if kind in _PASSED_OVER:
+            return None
         decoder = self._DECODERS.get(kind) if isinstance(kind, str) else None
         if decoder is None:
             return Unknown(kind if isinstance(kind, str) else "")

@@ -1,0 +1,91 @@
+"""One room that this carrier holds: its lease, what its call may do, and what the call tells."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from bridge import Ending, Stop
+from pool.lease import Answer, Lease, Leave
+from pool.registry import Grant, Held, Renewal
+
+Tell = Callable[[str, str, Mapping[str, int | float | str]], None]
+"""Room, event, facts: an entry for `roompool why`. Never blocks."""
+
+ANSWERS: Mapping[Renewal, Answer] = {
+    Renewal.MINE: Answer.MINE,
+    Renewal.LOST: Answer.LOST,
+    Renewal.OVER: Answer.OVER,
+}
+
+ENDINGS: Mapping[Leave, Ending] = {
+    Leave.LOST: Ending.LEASE_LOST,
+    Leave.OVER: Ending.ROOM_OVER,
+    Leave.HOLD_ENDED: Ending.LEASE_LOST,
+}
+
+
+class HeldCall:
+    """A call's Permit and Journal, over the lease of its room."""
+
+    def __init__(self, grant: Grant, lease: Lease, *, tell: Tell, renew: Callable[[], Awaitable[None]]) -> None:
+        """`renew` renews every lease of the carrier, this one too, and returns when the answers are in."""
+        self.grant = grant
+        self.stop = Stop()
+        self._lease = lease
+        self._tell = tell
+        self._renew = renew
+        self._loop = asyncio.get_running_loop()
+        self._present: dict[str, int] = {}
+
+    @property
+    def held(self) -> Held:
+        """What a renewal tells the registry: enough to restore the room if Redis lost it."""
+        return Held(
+            room=self.grant.room,
+            sid=self.grant.sid,
+            created_unix_ms=self.grant.created_unix_ms,
+            fence=self.grant.fence,
+            callers=dict(self._present),
+        )
+
+    def may_speak(self) -> bool:
+        """Whether the room is surely ours at this moment."""
+        return self._lease.may_speak(self._loop.time())
+
+    def may_join(self) -> bool:
+        """Whether the room may be entered."""
+        return self._lease.may_join(self._loop.time())
+
+    async def confirm(self) -> bool:
+        """Renew now. True only when the registry answered, after being asked, that the room is ours."""
+        await self._renew()
+        return self._lease.is_confirmed and self.may_join()
+
+    def event(self, name: str, **facts: int | float | str) -> None:
+        """A step of the call, for the story; the connection's ups and downs are the lease's business too."""
+        match name:
+            case "joined" | "reconnected":
+                self._lease.room_connected()
+            case "reconnecting":
+                self._lease.room_left_connected(now=self._loop.time())
+        self._tell(self.grant.room, name, facts)
+
+    def callers(self, present: Mapping[str, int]) -> None:
+        """Who is in the room now."""
+        self._present = dict(present)
+
+    def answered(self, answer: Renewal, *, sent_at: float) -> None:
+        """Take in the registry's answer."""
+        self._lease.answered(ANSWERS[answer], sent_at=sent_at, now=self._loop.time())
+        self._obey()
+
+    def unanswered(self, *, sent_at: float) -> None:
+        """Note that there was none."""
+        self._lease.failed(sent_at=sent_at, now=self._loop.time())
+        self._obey()
+
+    def _obey(self) -> None:
+        leave = self._lease.must_leave(self._loop.time())
+        if leave is not None:
+            if not self.stop.is_asked:
+                self._tell(self.grant.room, "must_leave", {"reason": leave.value})
+            self.stop.ask(ENDINGS[leave])

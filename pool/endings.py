@@ -1,0 +1,62 @@
+"""What becomes of a room when its call ended, as a table. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from bridge import Ending
+
+BAR_MS = 30_000
+"""How long a carrier that could not reach LiveKit leaves the room to others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """What to tell the registry, and the operator."""
+
+    then: Literal["gone", "rested", "again", "nothing"]
+    """gone: the callers left. rested: the agent ended it, only a newer caller wakes the room. again: somebody must take
+    it. nothing: it is not ours to release."""
+    is_failure: bool = False
+    """Counts towards the room's quarantine, and waits before the next attempt."""
+    bar_ms: int = 0
+    """How long this carrier itself stays away from the room."""
+    cure: str = ""
+    """For failures: what an operator can do."""
+
+
+CONSEQUENCES: Mapping[Ending, Consequence] = {
+    Ending.CALLER_LEFT: Consequence("gone"),
+    Ending.NOBODY_THERE: Consequence("gone"),
+    Ending.ROOM_OVER: Consequence("gone"),
+    Ending.WRONG_LIFE: Consequence("gone"),
+    Ending.AGENT_HUNG_UP: Consequence("rested"),
+    Ending.LIMIT_REACHED: Consequence("rested"),
+    Ending.REMOVED: Consequence("rested"),
+    Ending.STOPPED: Consequence("again"),
+    Ending.LEASE_LOST: Consequence("nothing"),
+    Ending.EVICTED: Consequence("again", is_failure=True, cure="another participant uses the agent's identity"),
+    Ending.ROOM_LOST: Consequence("again", is_failure=True, bar_ms=BAR_MS, cure="check the network to LiveKit"),
+    Ending.ROOM_REFUSED: Consequence(
+        "again",
+        is_failure=True,
+        cure="LiveKit refuses our token: check LIVEKIT_API_KEY, LIVEKIT_API_SECRET and the clocks of both machines",
+    ),
+    Ending.ROOM_UNREACHABLE: Consequence(
+        "again", is_failure=True, bar_ms=BAR_MS, cure="check LIVEKIT_URL and the network, UDP included, to LiveKit"
+    ),
+    Ending.VOICE_LOST: Consequence(
+        "again", is_failure=True, cure="check the network to the voice peer, and its status"
+    ),
+    Ending.VOICE_REFUSED: Consequence(
+        "again", is_failure=True, cure="the voice peer refuses our key: check ASSEMBLYAI_API_KEY, also for blanks"
+    ),
+    Ending.VOICE_MISFIT: Consequence(
+        "again",
+        is_failure=True,
+        cure="the voice peer refuses our configuration: check ROOMPOOL_VOICES, ROOMPOOL_TURN_DETECTION and the URL",
+    ),
+    Ending.BUG: Consequence(
+        "again", is_failure=True, cure="a bug of roompool: please report the lines before this one"
+    ),
+}

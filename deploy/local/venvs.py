@@ -7,15 +7,19 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+
+from deploy.local.steps import Say, StepFailed, run_step
+
+_LIMIT_S = 900.0
 
 
 class VenvFailed(RuntimeError):
     """An environment could not be made; the text names the command that failed and shows what it said."""
 
 
-def make(folder: Path, lock: Path, *, say: Callable[[str], None]) -> Path:
+def make(folder: Path, lock: Path, *, say: Say) -> Path:
     """Make `folder` afresh, install exactly what `lock` names, and return its Python.
 
     Raises:
@@ -24,7 +28,7 @@ def make(folder: Path, lock: Path, *, say: Callable[[str], None]) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     try:
         if uv := shutil.which("uv"):
-            _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)])
+            _step([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], say)
         else:
             _make_with_pip(folder)
         install(folder, ["--require-hashes", "-r", str(lock)], say=say)
@@ -34,13 +38,17 @@ def make(folder: Path, lock: Path, *, say: Callable[[str], None]) -> Path:
     return python_of(folder)
 
 
-def install(folder: Path, words: list[str], *, say: Callable[[str], None]) -> None:
-    """`pip install WORDS` in an environment made by `make`."""
+def install(folder: Path, words: Sequence[str], *, say: Say) -> None:
+    """`pip install WORDS` in an environment made by `make`.
+
+    Raises:
+        VenvFailed: It failed.
+    """
+    python = str(python_of(folder))
     if uv := shutil.which("uv"):
-        _run([uv, "pip", "install", "--quiet", "--python", str(python_of(folder)), *words])
+        _step([uv, "pip", "install", "--quiet", "--python", python, *words], say)
     else:
-        say("  with pip, since uv is not on PATH (uv is faster)")
-        _run([str(python_of(folder)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *words])
+        _step([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *words], say)
 
 
 def python_of(folder: Path) -> Path:
@@ -57,7 +65,8 @@ def _make_with_pip(folder: Path) -> None:
         ) from error
 
 
-def _run(argv: list[str]) -> None:
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode != 0:
-        raise VenvFailed(f"this failed with exit code {done.returncode}: {' '.join(argv)}\n{done.stdout}")
+def _step(argv: list[str], say: Say) -> None:
+    try:
+        run_step(argv, what="installing", say=say, limit_s=_LIMIT_S)
+    except StepFailed as error:
+        raise VenvFailed(str(error)) from error

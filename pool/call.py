@@ -4,17 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from bridge import Ending, Stop
-from pool.lease import Answer, Lease, Leave
+from pool.lease import Lease, Leave
 from pool.registry import Grant, Held, Renewal
 
 Tell = Callable[[str, str, Mapping[str, int | float | str]], None]
 """Room, event, facts: an entry for `roompool why`. Never blocks."""
-
-ANSWERS: Mapping[Renewal, Answer] = {
-    Renewal.MINE: Answer.MINE,
-    Renewal.LOST: Answer.LOST,
-    Renewal.OVER: Answer.OVER,
-}
 
 ENDINGS: Mapping[Leave, Ending] = {
     Leave.LOST: Ending.LEASE_LOST,
@@ -26,7 +20,7 @@ ENDINGS: Mapping[Leave, Ending] = {
 class HeldCall:
     """A call's Permit and Journal, over the lease of its room."""
 
-    def __init__(self, grant: Grant, lease: Lease, *, tell: Tell, renew: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, grant: Grant, lease: Lease, *, tell: Tell, renew: Callable[[], Awaitable[bool]]) -> None:
         """`renew` renews every lease of the carrier, this one too, and returns when the answers are in."""
         self.grant = grant
         self.stop = Stop()
@@ -75,7 +69,7 @@ class HeldCall:
 
     def answered(self, answer: Renewal, *, sent_at: float) -> None:
         """Take in the registry's answer."""
-        self._lease.answered(ANSWERS[answer], sent_at=sent_at, now=self._loop.time())
+        self._lease.answered(answer, sent_at=sent_at, now=self._loop.time())
         self._obey()
 
     def unanswered(self, *, sent_at: float) -> None:

@@ -14,11 +14,13 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 import structlog
 from redis.exceptions import RedisError
 
 from pool import metrics
+from pool.base.errors import SettingsInvalid
 from pool.base.ops import always_live, serve_ops
 from pool.carrier import Carrier
 from pool.drain import LEAVE_S, Drain, Phase
@@ -54,16 +56,20 @@ class WorkerOptions:
 
 def run_worker(settings: PoolSettings, options: WorkerOptions) -> None:
     """Run one carrier until SIGTERM or SIGINT has drained it, then end the process: 0, or 1 after a bug."""
-    status = 1
     try:
         asyncio.run(Worker(settings, options).run())
-        status = 0
-    except BaseExceptionGroup as errors:
-        log.error("worker_failed", exc_info=errors)
-    finally:
-        sys.stderr.flush()
-        # Leaving through the interpreter's own shutdown can abort in the SDK's native threads (seen).
-        os._exit(status)
+    except SettingsInvalid:
+        raise  # a port that cannot be had is the operator's to mend, and said in words
+    except BaseException as error:
+        log.error("worker_failed", exc_info=error)
+        _leave(1)
+    _leave(0)
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process now: leaving through the interpreter's own shutdown can abort in the SDK's threads (seen)."""
+    sys.stderr.flush()
+    os._exit(status)
 
 
 class Worker:
@@ -110,9 +116,9 @@ class Worker:
                     redis,
                     rooms,
                     room_list,
-                    carrier_id=self._id,
                     globs=settings.rooms,
                     agent_identity=settings.agent_identity,
+                    carrier_id=self._id,
                 )
                 yield carrier, rooms, Carriers(redis), reconciler
         finally:

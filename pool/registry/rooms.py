@@ -88,7 +88,7 @@ class Rooms:
         answer = await CLAIM_NEXT.run(self._redis, *self._common(), carrier, capacity)
         if answer[0] != "granted":
             return Refusal(answer[0])
-        _, room, sid, created, fence, attempt, wanted, newest, callers = answer
+        _, room, sid, created, fence, attempt, wanted, newest, callers, now = answer
         return Grant(
             room=room,
             sid=sid,
@@ -99,6 +99,7 @@ class Rooms:
             wanted_unix_ms=int(wanted),
             newest_joined_unix_ms=int(newest),
             callers=_callers(json.loads(callers)),
+            claimed_unix_ms=int(now),
         )
 
     async def renew(self, carrier: str, held: Sequence[Held]) -> list[Renewal | Exception]:

@@ -83,6 +83,13 @@ class Grant:
     newest_joined_unix_ms: int
     callers: Mapping[str, int]
     """Participant sid to joined ms: who is noted as present. Never empty."""
+    claimed_unix_ms: int
+    """When the grant was made."""
+
+    @property
+    def waited_ms(self) -> int:
+        """How long the room waited for a carrier."""
+        return self.claimed_unix_ms - self.wanted_unix_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 -- Grants one carrier the room that has waited longest among those it may have.
 -- ARGV: [4] carrier, [5] capacity: rooms it may hold.
 -- Answers { 'cordoned' | 'draining' | 'full' | 'nothing' }, or
--- { 'granted', room, sid, created, fence, attempt, wanted, newest joined, callers as JSON }.
+-- { 'granted', room, sid, created, fence, attempt, wanted, newest joined, callers as JSON, now }.
 -- A carrier without a record may claim: after loss of Redis' data nobody has one. `in_use` is the number of rooms whose
 -- owner the carrier is, and not a counter that could drift. An ended lease counts while its owner may still renew it.
 
@@ -58,7 +58,7 @@ local function grant(st)
   why(st.room, 'claimed', 'carrier', carrier, 'fence', whole(fence), 'attempt', #st.attempts,
     'waited_ms', whole(NOW - st.wanted))
   return { 'granted', st.room, st.sid, whole(st.created), whole(fence), #st.attempts, whole(st.wanted), whole(newest),
-    cjson.encode(st.callers) }
+    cjson.encode(st.callers), whole(NOW) }
 end
 
 local passed, looked_at = 0, 0 -- `passed`: rooms before us in the order that stay there, barred for this carrier

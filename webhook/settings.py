@@ -16,14 +16,16 @@ RECOMMENDED_SECRET_BYTES = 32
 
 
 def _patterns(value: Any) -> Any:
-    """Shell patterns from `a-*,b` or `["a-*", "b"]`. A lone pattern may begin with a bracket, too."""
+    """Shell patterns from `a-*,b` or `["a-*", "b"]`. What is no list of texts in JSON is a pattern with a bracket."""
     if not isinstance(value, str):
         return value
     try:
         listed = orjson.loads(value)
     except ValueError:
         listed = None
-    return listed if isinstance(listed, list) else [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(listed, list) and all(isinstance(part, str) for part in listed):
+        return listed
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _pairs(value: Any) -> Any:
@@ -78,13 +80,13 @@ class WebhookSettings(Settings):
     webhook_keys: Annotated[dict[str, Secret], NoDecode, BeforeValidator(_pairs)] = Field(
         default={},
         validation_alias="ROOMPOOL_WEBHOOK_KEYS",
-        description="further keys that are believed, while one is being replaced; a JSON object or a list",
+        description="the further keys to believe while one is being replaced, as a list or a JSON object",
         examples=["newkey:itssecret,oldkey:itssecret"],
     )
     redis_url: Annotated[SecretStr, AfterValidator(_is_redis)] = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
         validation_alias="REDIS_URL",
-        description="the Redis that the workers use, too",
+        description="the address of the Redis that the workers use",
         examples=["redis://:password@127.0.0.1:6379/0"],
     )
     rooms: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_patterns)] = Field(
@@ -104,13 +106,13 @@ class WebhookSettings(Settings):
     livekit_url: str | None = Field(
         default=None,
         validation_alias="LIVEKIT_URL",
-        description="where a browser finds LiveKit; only the talk page needs it",
+        description="the address at which a browser finds LiveKit, for the talk page",
         examples=["ws://127.0.0.1:7880"],
     )
     talk_page: bool = Field(
         default=False,
         validation_alias="ROOMPOOL_TALK_PAGE",
-        description="1 serves a page to talk to the agent on, and tokens to anybody who asks; loopback only",
+        description="1 for a page to talk to the agent on, and tokens for anybody who asks; loopback only",
     )
 
     @field_validator("talk_page")

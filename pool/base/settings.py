@@ -1,7 +1,7 @@
 """Reading settings from the environment and from `.env`, and saying everything that is wrong with them at once.
 
 A settings class is a frozen `Settings` whose fields carry the variable's name as alias and, as description, the
-words that follow "Cure:" when it is wrong. What a variable was set to is never repeated: it may be a secret.
+words that follow "Cure: set it to". What a variable was set to is never repeated: it may be a secret.
 """
 
 import difflib
@@ -71,7 +71,7 @@ def problems_of(cls: type[BaseSettings], error: ValidationError) -> list[str]:
         name, field = _field_at(cls, fault["loc"])
         lines.append(f"{name}: {problem}." if name else f"{problem}.")
         if field is not None and field.description:
-            lines[-1] += f" Cure: {field.description.rstrip('.')}{_example(field)}."
+            lines[-1] += f" Cure: set it to {field.description.rstrip('.')}{_example(field)}."
     return lines
 
 

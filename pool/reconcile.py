@@ -1,0 +1,240 @@
+"""The guarantee behind the webhooks: what LiveKit lists, held against room state, so that a lost one costs seconds.
+
+It only ever adds callers. A list never ends a call: it is up to 5 s old, and a dead node's rooms stay in it;
+who is in the room knows better.
+"""
+
+import asyncio
+import enum
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from pool.contract import DEFAULT_PREFIX, MAX_ROOM_NAME_BYTES, Arrived, is_caller, is_wanted_room
+from pool.registry import Rooms
+
+log = structlog.get_logger()
+
+PASS_LIMIT_S = 10.0
+"""For a whole pass, so that the next one, here or elsewhere, still comes within the promised 12 s after a slow one."""
+
+LOCK_MS = 11_000
+"""Of a carrier that died in the middle of its pass."""
+
+REST_MS = 1000
+"""How long nobody begins another pass after one has ended, however many carriers there are."""
+
+LOOKS_AT_ONCE = 8
+YOUNG_MS = 10_000
+"""LiveKit counts participants at most every 5 s: a room this young may hold somebody although it says 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRoom:
+    """A room as LiveKit lists it."""
+
+    name: str
+    sid: str
+    created_unix_ms: int
+    participants: int
+    """Without agents, up to 5 s old."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedParticipant:
+    """A participant as LiveKit lists them."""
+
+    sid: str
+    identity: str
+    kind: str
+    """LiveKit's enum name, or one it does not have for a kind we do not know."""
+
+    is_present: bool
+    """Joined, and not gone."""
+
+    joined_unix_ms: int
+    hidden: bool
+    recorder: bool
+    agent: bool
+    can_publish: bool
+
+
+class RoomListFailed(Exception):
+    """LiveKit's API did not answer in time, or refused: its fault, or that of the key.
+
+    Attributes:
+        reason: `http_401` and the like, or the kind of failure on the way there; never a peer's words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class RoomList(Protocol):
+    """LiveKit's list of rooms, and of who is in one. Both raise RoomListFailed."""
+
+    async def list_rooms(self) -> list[ListedRoom]: ...
+    async def list_participants(self, room: str) -> list[ListedParticipant]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which rooms get an agent, and who is not a caller because it is ourselves."""
+
+    globs: tuple[str, ...]
+    agent_identity: str
+
+
+class Pass(enum.StrEnum):
+    """How a pass went."""
+
+    DONE = "done"
+    INCOMPLETE = "incomplete"
+    """Some rooms could not be looked at; the others were."""
+
+    SKIPPED = "skipped"
+    """Another carrier is at it, or was a moment ago."""
+
+    FAILED = "failed"
+
+
+def worth_a_look(listed: Sequence[ListedRoom], rules: Rules, *, now_unix_ms: int) -> list[ListedRoom]:
+    """The rooms that may hold a caller of ours, as far as the list tells."""
+    return [
+        room
+        for room in listed
+        if (room.participants > 0 or now_unix_ms - room.created_unix_ms < YOUNG_MS)
+        and room.sid
+        and len(room.name.encode()) <= MAX_ROOM_NAME_BYTES
+        and is_wanted_room(room.name, rules.globs)
+    ]
+
+
+def wanted_arrivals(
+    rooms: Sequence[ListedRoom], participants: Mapping[str, Sequence[ListedParticipant]], rules: Rules
+) -> list[Arrived]:
+    """What room state should know: each caller who is present in one of these rooms.
+
+    Args:
+        participants: By the room's name; a room that is missing could not be looked at.
+    """
+    return [
+        Arrived(
+            room=room.name,
+            sid=room.sid,
+            created_unix_ms=room.created_unix_ms,
+            participant_sid=one.sid,
+            joined_unix_ms=one.joined_unix_ms,
+        )
+        for room in rooms
+        for one in participants.get(room.name, ())
+        if one.is_present and _is_caller(one, rules)
+    ]
+
+
+def _is_caller(one: ListedParticipant, rules: Rules) -> bool:
+    return is_caller(
+        kind=one.kind,
+        identity=one.identity,
+        agent_identity=rules.agent_identity,
+        hidden=one.hidden,
+        recorder=one.recorder,
+        agent=one.agent,
+        can_publish=one.can_publish,
+    )
+
+
+class Reconciler:
+    """Passes over LiveKit's list. One at a time among all carriers that share a Redis."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        rooms: Rooms,
+        listing: RoomList,
+        *,
+        globs: Sequence[str],
+        agent_identity: str,
+        carrier_id: str,
+        prefix: str = DEFAULT_PREFIX,
+    ) -> None:
+        self._redis = redis
+        self._rooms = rooms
+        self._listing = listing
+        self._rules = Rules(globs=tuple(globs), agent_identity=agent_identity)
+        self._carrier_id = carrier_id
+        self._lock_key = f"{prefix}reconcile"
+        # Callers noted over all passes, those that were known before included.
+        self.noted = 0
+
+    async def reconcile_once(self) -> Pass:
+        """Make one pass, unless somebody else does. Never raises for what LiveKit or Redis do; takes at most 10 s.
+
+        Each caller is noted as soon as the room was looked at, so a pass that is cut short still was of use.
+        Two passes at once (a frozen carrier woke up in the middle of one) do no harm.
+        """
+        try:
+            if not await self._redis.set(self._lock_key, self._carrier_id, nx=True, px=LOCK_MS):
+                return Pass.SKIPPED
+            try:
+                async with asyncio.timeout(PASS_LIMIT_S):
+                    return await self._pass()
+            finally:
+                await self._redis.pexpire(self._lock_key, REST_MS)
+        except* (RoomListFailed, RedisError, OSError) as errors:
+            log.warning("reconcile_failed", error=_reasons(errors))
+        return Pass.FAILED
+
+    async def _pass(self) -> Pass:
+        listed = await self._listing.list_rooms()
+        rooms = worth_a_look(listed, self._rules, now_unix_ms=int(time.time() * 1000))
+        wanted = await self._rooms.unowned([(room.name, room.sid) for room in rooms])
+        unowned = [room for room, is_wanted in zip(rooms, wanted, strict=True) if is_wanted]
+        before, failures = self.noted, await self._look_at_all(unowned)
+        noted = self.noted - before
+        if noted or failures:
+            log.info("reconciled", rooms=len(listed), looked_at=len(unowned), noted=noted, failures=failures)
+        return Pass.INCOMPLETE if failures else Pass.DONE
+
+    async def _look_at_all(self, rooms: Sequence[ListedRoom]) -> int:
+        """Look at the rooms, a few at a time; returns how many could not be looked at."""
+        todo = iter(rooms)
+        async with asyncio.TaskGroup() as group:
+            looks = [
+                group.create_task(self._look_at_each(todo), name=f"reconcile_{number}")
+                for number in range(min(LOOKS_AT_ONCE, len(rooms)))
+            ]
+        return sum(look.result() for look in looks)
+
+    async def _look_at_each(self, todo: Iterator[ListedRoom]) -> int:
+        failures = 0
+        for room in todo:
+            try:
+                participants = await self._listing.list_participants(room.name)
+            except RoomListFailed:
+                failures += 1
+                continue
+            for arrived in wanted_arrivals([room], {room.name: participants}, self._rules):
+                await self._rooms.note(arrived)
+                self.noted += 1
+        return failures
+
+
+def _reasons(errors: BaseExceptionGroup[BaseException]) -> str:
+    """Why, for the log: kinds of errors, without their texts."""
+    reasons = set()
+    for error in errors.exceptions:
+        match error:
+            case BaseExceptionGroup():
+                reasons.add(_reasons(error))
+            case RoomListFailed(reason=reason):
+                reasons.add(f"livekit {reason}")
+            case _:
+                reasons.add(type(error).__name__)
+    return ", ".join(sorted(reasons))

@@ -1,0 +1,183 @@
+"""The receiver's door into the pool, on a real Valkey: what a note leaves behind, and what it says when it cannot."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from deploy.local.valkey import Valkey
+from pool.client import PoolClient, PoolUnreachable
+from pool.contract import JOB_PARTICIPANT_JOINED, JOB_ROOM_FINISHED, Arrived, Finished, Left, Note, job_payload
+from pool.queue import QueueNames
+from pool.registry import Grant, Rested, Rooms, Standing
+from pool.registry.connect import lease_redis
+
+# Later than the data of any Redis here, which else would hold the room back for an owner that it may have forgotten.
+CREATED_MS = int(time.time() * 1000) + 3_600_000
+ARRIVED = Arrived("r", "RM_1", CREATED_MS, participant_sid="PA_1", joined_unix_ms=CREATED_MS + 500)
+LEFT = Left(room="r", sid="RM_1", participant_sid="PA_1")
+FINISHED = Finished(room="r", sid="RM_1")
+
+
+@pytest.fixture
+async def client(redis_url: str, redis_prefix: str) -> AsyncIterator[PoolClient]:
+    async with PoolClient.open(redis_url, prefix=redis_prefix) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    opened = lease_redis(redis_url)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def rooms(redis: Redis, redis_prefix: str) -> Rooms:
+    return Rooms(redis, prefix=redis_prefix)
+
+
+@pytest.fixture
+def names(redis_prefix: str) -> QueueNames:
+    return QueueNames.of(redis_prefix)
+
+
+async def jobs(redis: Redis) -> list[tuple[str, object]]:
+    """Function and payload of every job in Redis."""
+    found = []
+    async for key in redis.scan_iter("arq:job:*"):
+        job = json.loads(await redis.get(key))
+        found.append((job["f"], job["a"][0]))
+    return found
+
+
+async def test_an_arrival_waits_in_room_state_and_wakes_a_worker(
+    client: PoolClient, rooms: Rooms, redis: Redis, names: QueueNames
+) -> None:
+    """State first, then job and token."""
+    await client.submit(ARRIVED)
+    state = await rooms.look("r")
+    assert state is not None
+    assert state.standing is Standing.WAITING
+    assert await jobs(redis) == [(JOB_PARTICIPANT_JOINED, job_payload(ARRIVED))]
+    assert await redis.exists(names.wake, names.queue) == 2
+
+
+async def test_an_arrival_in_a_room_that_has_its_agent_wakes_nobody(
+    client: PoolClient, rooms: Rooms, redis: Redis
+) -> None:
+    """The owner sees the second caller itself."""
+    await client.submit(ARRIVED)
+    assert isinstance(await rooms.claim_next("c1", capacity=1), Grant)
+    await client.submit(Arrived("r", "RM_1", CREATED_MS, participant_sid="PA_2", joined_unix_ms=CREATED_MS + 900))
+    assert len(await jobs(redis)) == 1
+
+
+async def test_an_arrival_in_a_rested_room_that_is_no_news_wakes_nobody(
+    client: PoolClient, rooms: Rooms, redis: Redis
+) -> None:
+    """The agent has hung up; the same webhook again changes nothing."""
+    await client.submit(ARRIVED)
+    grant = await rooms.claim_next("c1", capacity=1)
+    assert isinstance(grant, Grant)
+    await rooms.release("c1", "r", grant.fence, Rested(served=grant.callers))
+    await client.submit(ARRIVED)
+    assert len(await jobs(redis)) == 1
+
+
+async def test_an_end_wakes_a_worker_once(client: PoolClient, rooms: Rooms, redis: Redis) -> None:
+    """The end of a known room is worth a job; that of a life nobody heard of is not."""
+    await client.submit(ARRIVED)
+    await client.submit(FINISHED)
+    await client.submit(Finished(room="never seen", sid="RM_9"))
+    assert sorted(name for name, _ in await jobs(redis)) == [JOB_PARTICIPANT_JOINED, JOB_ROOM_FINISHED]
+
+
+async def test_a_leave_is_noted_without_a_job(client: PoolClient, rooms: Rooms, redis: Redis) -> None:
+    """Whoever is in the room sees it."""
+    await client.submit(ARRIVED)
+    await client.submit(LEFT)
+    state = await rooms.look("r")
+    assert state is not None
+    assert dict(state.callers) == {}
+    assert len(await jobs(redis)) == 1
+
+
+async def test_a_hundred_copies_at_once_are_one_waiting_room(client: PoolClient, rooms: Rooms) -> None:
+    """Webhooks come twice and more; jobs are wake-ups, the room is one."""
+    async with asyncio.TaskGroup() as group:
+        for _ in range(100):
+            group.create_task(client.submit(ARRIVED))
+    assert [summary.callers for summary in await rooms.rooms()] == [1]
+
+
+@pytest.mark.parametrize("note", [ARRIVED, LEFT, FINISHED], ids=["arrived", "left", "finished"])
+async def test_without_redis_every_note_is_refused_in_time(note: Note, valkey: Valkey, redis_prefix: str) -> None:
+    """Killed: at once."""
+    async with PoolClient.open(valkey.url, prefix=redis_prefix) as client:
+        await client.ping()
+        valkey.kill()
+        began_at = time.monotonic()
+        with pytest.raises(PoolUnreachable):
+            await client.submit(note)
+        assert time.monotonic() - began_at < 3.5
+
+
+async def test_a_frozen_redis_is_unreachable_in_time(valkey: Valkey, redis_prefix: str) -> None:
+    """It accepts and does not answer: three seconds, no more; thawed, it is reachable again."""
+    async with PoolClient.open(valkey.url, prefix=redis_prefix) as client:
+        await client.submit(LEFT)
+        valkey.freeze()
+        began_at = time.monotonic()
+        with pytest.raises(PoolUnreachable):
+            await client.submit(ARRIVED)
+        with pytest.raises(PoolUnreachable):
+            await client.ping()
+        assert time.monotonic() - began_at < 5.0
+        valkey.thaw()
+        await client.submit(ARRIVED)
+
+
+@pytest.mark.parametrize("keep_data", [True, False], ids=["with its data", "without its data"])
+async def test_after_a_restart_the_next_note_is_taken(keep_data: bool, valkey: Valkey, redis_prefix: str) -> None:
+    """The connections of before are replaced without an error."""
+    async with PoolClient.open(valkey.url, prefix=redis_prefix) as client:
+        await client.submit(LEFT)
+        await valkey.restart(keep_data=keep_data)
+        await client.submit(ARRIVED)
+
+
+async def test_a_client_can_be_opened_before_redis_is_there(valkey: Valkey, redis_prefix: str) -> None:
+    """The receiver starts in any order, and answers 503 until then."""
+    valkey.kill()
+    async with PoolClient.open(valkey.url, prefix=redis_prefix) as client:
+        with pytest.raises(PoolUnreachable):
+            await client.ping()
+        await valkey.revive()
+        await client.ping()
+
+
+async def test_a_wrong_password_is_unreachable(redis_url: str) -> None:
+    """Only an operator can cure it, and until then LiveKit may repeat."""
+    _, _, server = redis_url.rpartition("@")
+    async with PoolClient.open(f"redis://:wrong@{server}") as client:
+        with pytest.raises(PoolUnreachable):
+            await client.submit(ARRIVED)
+
+
+async def test_a_replica_that_takes_no_writes_is_unreachable(valkey: Valkey, redis_prefix: str) -> None:
+    """In the middle of a failover."""
+    async with PoolClient.open(valkey.url, prefix=redis_prefix) as client:
+        assert valkey.command("REPLICAOF", "127.0.0.1", "1") == "+OK"
+        with pytest.raises(PoolUnreachable):
+            await client.submit(ARRIVED)
+
+
+async def test_closing_leaves_no_connection(redis_url: str, redis_prefix: str, redis: Redis) -> None:
+    """Both kinds are closed with the client."""
+    async with PoolClient.open(redis_url, prefix=redis_prefix) as client:
+        await client.submit(ARRIVED)
+    assert len(await redis.client_list()) == 1

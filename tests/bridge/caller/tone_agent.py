@@ -14,7 +14,7 @@ FRAME_SAMPLES = RATE_HZ // 50
 def tone(seconds: float, *, hertz: float = 440.0, peak: float = 0.3) -> bytes:
     """A sine as 24 kHz mono PCM16."""
     phase = np.arange(int(seconds * RATE_HZ)) * (2 * np.pi * hertz / RATE_HZ)
-    return (np.sin(phase) * peak * 32767).astype("<i2").tobytes()
+    return bytes((np.sin(phase) * peak * 32767).astype("<i2"))
 
 
 class ToneAgent:

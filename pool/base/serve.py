@@ -51,14 +51,15 @@ async def serve(app: ASGIApp, *, host: str, port: int, name: str, grace_s: float
         )
     )
     ended: BaseException | None = None
-    async with asyncio.TaskGroup() as group:
-        group.create_task(server.serve(sockets=[listener]), name=f"serve_{name}")
-        await server.up.wait()
-        try:
-            yield listener.getsockname()[1]
-        except BaseException as error:  # noqa: BLE001 - kept only until the server has ended, then raised as it was
-            ended = error
-        server.stop()
+    with contextlib.closing(listener):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.serve(sockets=[listener]), name=f"serve_{name}")
+            await server.up.wait()
+            try:
+                yield listener.getsockname()[1]
+            except BaseException as error:  # noqa: BLE001 - kept only until the server has ended, then raised as it was
+                ended = error
+            server.stop()
     if ended is not None:
         raise ended
 

@@ -17,8 +17,17 @@ JSON = st.recursive(
     max_leaves=8,
 )
 KINDS = st.sampled_from(
-    "session.update session.resume session.end input.audio reply.create reply.cancel conversation.message tool.result"
-    " Terminate".split()
+    [
+        "session.update",
+        "session.resume",
+        "session.end",
+        "input.audio",
+        "reply.create",
+        "reply.cancel",
+        "conversation.message",
+        "tool.result",
+        "Terminate",
+    ]
 )
 FIELDS = st.sampled_from(
     ["session", "session_id", "audio", "instructions", "reply_id", "role", "content", "call_id", "result", "is_error"]

@@ -105,7 +105,7 @@ class Outcome:
     joined_ms: int | None = None
     voice_ready_ms: int | None = None
     """From the start of `carry`, as are all the times here."""
-    first_frame_ms: int | None = None
+    first_sound_ms: int | None = None
     call_ms: int = 0
     replies: int = 0
     barge_ins: int = 0

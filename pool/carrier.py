@@ -262,7 +262,7 @@ class Carrier:
             "call_ms": outcome.call_ms,
             "joined_ms": outcome.joined_ms,
             "voice_ready_ms": outcome.voice_ready_ms,
-            "first_sound_ms": outcome.first_frame_ms,
+            "first_sound_ms": outcome.first_sound_ms,
             "replies": outcome.replies,
             "barge_ins": outcome.barge_ins,
             "voice_sessions": outcome.voice_sessions,

@@ -5,7 +5,7 @@ The only file that holds the voice socket. It decides nothing about the call: wh
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
@@ -71,7 +71,7 @@ class VoiceLink:
         """
         await self._send(self._dialect.audio(pcm))
 
-    async def events(self) -> AsyncIterator[VoiceEvent]:
+    async def events(self) -> AsyncGenerator[VoiceEvent, None]:
         """Yield what the voice says, to the end.
 
         Ends after `VoiceEnded`. An unknown or malformed message is counted and passed over.

@@ -1,0 +1,110 @@
+"""The caller's side of a call: the chosen microphone, into the backlog, on to the voice."""
+
+import asyncio
+import contextlib
+
+from bridge.audio import Backlog, silence
+from bridge.errors import VoiceClosed
+from bridge.listen import Solo
+from bridge.room import AgentRoom, MicIn
+from bridge.voice.link import VoiceLink
+
+FILL_MS = 100
+"""A microphone that sends nothing for so long (muted, not published) is heard as silence: the voice peer needs trailing
+silence to notice that a turn is over."""
+
+
+class Ear:
+    """Hears one microphone at a time and passes it on. Two tasks: `listen` and `pass_on`."""
+
+    def __init__(self, room: AgentRoom) -> None:
+        self._room = room
+        self._link: VoiceLink | None = None
+        self._backlog = Backlog()
+        self._arrived = asyncio.Event()
+        """Set when a frame, or a link to send it on, has come."""
+        self._solo = Solo()
+        self._mics: dict[str, MicIn] = {}
+        self._callers: set[str] = set()
+        self._hearing: str | None = None
+        self._chosen = asyncio.Event()
+
+    @property
+    def dropped_ms(self) -> int:
+        """Milliseconds of callers' words dropped because the voice was away too long."""
+        return self._backlog.dropped_ms
+
+    def attach(self, link: VoiceLink) -> None:
+        """A voice listens from now on; it gets what was kept for it first."""
+        self._link = link
+        self._arrived.set()
+
+    def detach(self) -> None:
+        """The voice went away: words are kept for the next one, and silence before them is not."""
+        self._link = None
+        self._backlog.away()
+
+    def caller_in(self, participant_sid: str) -> None:
+        """Somebody to be heard."""
+        self._callers.add(participant_sid)
+        self._choose()
+
+    def person_out(self, participant_sid: str) -> None:
+        """Somebody left, with every microphone."""
+        self._callers.discard(participant_sid)
+        self._mics = {sid: mic for sid, mic in self._mics.items() if mic.participant_sid != participant_sid}
+        self._solo.gone(participant_sid)
+        self._choose()
+
+    def mic_in(self, mic: MicIn) -> None:
+        """A microphone of anybody; whether its owner is a caller may be known later."""
+        self._mics[mic.track_sid] = mic
+        self._choose()
+
+    def mic_out(self, track_sid: str) -> None:
+        """It is gone."""
+        self._mics.pop(track_sid, None)
+        self._solo.removed(track_sid)
+        self._choose()
+
+    async def listen(self) -> None:
+        """Task: the chosen microphone's frames into the backlog; begins anew when another one is chosen."""
+        while True:
+            self._chosen.clear()
+            mic = self._mics.get(self._hearing) if self._hearing else None
+            async with asyncio.TaskGroup() as group:
+                hearing = group.create_task(self._hear(mic), name="hear") if mic else None
+                await self._chosen.wait()
+                if hearing is not None:
+                    hearing.cancel()
+
+    async def pass_on(self) -> None:
+        """Task: the backlog to the voice, and silence where the microphone gives none."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout(FILL_MS / 1000):
+                    await self._arrived.wait()
+            except TimeoutError:
+                if self._link is not None and not self._backlog.queued_ms:
+                    self._backlog.push(silence(FILL_MS), listening=True)
+            self._arrived.clear()
+            while self._link is not None and (frame := self._backlog.pop(now=loop.time())) is not None:
+                try:
+                    await self._link.send_audio(frame)
+                except VoiceClosed:
+                    self._link = None  # whoever reads the link sees the same, and decides
+
+    async def _hear(self, mic: MicIn) -> None:
+        async with contextlib.aclosing(self._room.hear(mic)) as frames:
+            async for frame in frames:
+                self._backlog.push(frame, listening=self._link is not None)
+                self._arrived.set()
+
+    def _choose(self) -> None:
+        for mic in self._mics.values():
+            if mic.participant_sid in self._callers:
+                self._solo.added(mic.track_sid, mic.participant_sid)
+        if self._solo.current != self._hearing:
+            self._hearing = self._solo.current
+            self._chosen.set()

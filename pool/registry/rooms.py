@@ -88,7 +88,7 @@ class Rooms:
         answer = await CLAIM_NEXT.run(self._redis, *self._common(), carrier, capacity)
         if answer[0] != "granted":
             return Refusal(answer[0])
-        _, room, sid, created, fence, attempt, wanted, newest, callers, now = answer
+        _, room, sid, created, fence, attempt, wanted, queued, newest, callers, now = answer
         return Grant(
             room=room,
             sid=sid,
@@ -97,6 +97,7 @@ class Rooms:
             ttl_ms=self._times.ttl_ms,
             attempt=int(attempt),
             wanted_unix_ms=int(wanted),
+            queued_unix_ms=int(queued),
             newest_joined_unix_ms=int(newest),
             callers=_callers(json.loads(callers)),
             claimed_unix_ms=int(now),
@@ -219,6 +220,7 @@ def _room_state(answer: Mapping[str, Any]) -> RoomState:
         rested_upto_unix_ms=_ms(rested, "upto") if rested else None,
         quarantined_unix_ms=_ms(answer, "quarantined"),
         wanted_unix_ms=_ms(answer, "wanted"),
+        queued_unix_ms=_ms(answer, "queued"),
         due_unix_ms=_ms(answer, "due"),
         bars=_callers(answer["bars"]),
     )
@@ -226,7 +228,7 @@ def _room_state(answer: Mapping[str, Any]) -> RoomState:
 
 def _room_summary(answer: Mapping[str, Any]) -> RoomSummary:
     now, standing, owner = int(answer["now"]), _standing(answer), answer.get("owner")
-    wanted, claimed, until = _ms(answer, "wanted"), _ms(answer, "claimed"), _ms(answer, "until_ms")
+    queued, claimed, until = _ms(answer, "queued"), _ms(answer, "claimed"), _ms(answer, "until_ms")
     return RoomSummary(
         room=answer["room"],
         sid=answer["sid"],
@@ -235,7 +237,7 @@ def _room_summary(answer: Mapping[str, Any]) -> RoomSummary:
         fence=int(answer.get("fence", 0)),
         callers=int(answer["callers"]),
         attempts=int(answer["attempts"]),
-        waited_ms=now - wanted if wanted is not None and owner is None else None,
+        waited_ms=now - queued if queued is not None and owner is None else None,
         held_ms=now - claimed if claimed is not None and owner is not None else None,
         lease_left_ms=until - now if until is not None else None,
     )

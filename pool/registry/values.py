@@ -79,7 +79,9 @@ class Grant:
     attempt: int
     """Which try this is, from 1, within the window."""
     wanted_unix_ms: int
-    """Since when the room has waited; kept over tries."""
+    """Since when the room has been wanted: its place in the queue, kept over tries and over calls that were cut off."""
+    queued_unix_ms: int
+    """Since when it has been without a carrier this time."""
     newest_joined_unix_ms: int
     callers: Mapping[str, int]
     """Participant sid to joined ms: who is noted as present. Never empty."""
@@ -88,8 +90,8 @@ class Grant:
 
     @property
     def waited_ms(self) -> int:
-        """How long the room waited for a carrier."""
-        return self.claimed_unix_ms - self.wanted_unix_ms
+        """How long the room was without a carrier."""
+        return self.claimed_unix_ms - self.queued_unix_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,7 @@ class RoomState:
     rested_upto_unix_ms: int | None
     quarantined_unix_ms: int | None
     wanted_unix_ms: int | None
+    queued_unix_ms: int | None
     due_unix_ms: int | None
     """When somebody must look: the lease's end, or the end of a back-off or grace."""
     bars: Mapping[str, int]
@@ -205,7 +208,7 @@ class RoomSummary:
     callers: int
     attempts: int
     waited_ms: int | None
-    """Since the room was first wanted; None when it is owned or quarantined."""
+    """Since the room has been without a carrier; None when it is owned or quarantined."""
     held_ms: int | None
     """Since the owner's claim (or its return after loss of Redis' data); None when it is not owned."""
     lease_left_ms: int | None

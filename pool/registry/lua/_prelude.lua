@@ -141,7 +141,7 @@ end
 local PARSERS = {
   sid = parse_text, created = parse_number, callers = parse_callers, gone = parse_gone,
   owner = parse_text, fence = parse_number, ['until'] = parse_number, claimed = parse_number,
-  attempts = parse_attempts, rested = parse_rested, quarantined = parse_number, wanted = parse_number,
+  attempts = parse_attempts, rested = parse_rested, quarantined = parse_number, wanted = parse_number, queued = parse_number,
   not_before = parse_number, looked = parse_number,
 }
 
@@ -224,8 +224,10 @@ end
 
 local function encoded(st)
   local fields = { v = tostring(STATE_VERSION), sid = st.sid, owner = st.owner }
-  for _, name in ipairs({ 'created', 'fence', 'until', 'claimed', 'quarantined', 'wanted', 'not_before', 'looked' }) do
-    fields[name] = st[name] and whole(st[name]) or nil
+  for name, parser in pairs(PARSERS) do
+    if parser == parse_number then
+      fields[name] = st[name] and whole(st[name]) or nil
+    end
   end
   for _, name in ipairs({ 'callers', 'gone', 'attempts' }) do
     fields[name] = next(st[name]) ~= nil and cjson.encode(st[name]) or nil
@@ -336,6 +338,7 @@ local function set_owner(st, carrier, fence)
   redis.call('SADD', held, st.room)
   redis.call('PEXPIRE', held, DAY_MS)
   st.owner, st.fence, st['until'] = carrier, fence, NOW + TIMES.ttl_ms
+  st.not_before, st.queued = nil, nil
 end
 
 local function add_attempt(st)
@@ -426,9 +429,9 @@ local function settle(st)
     standing, due_at = 'quarantined', nil
   end
   if WAITS[standing] then
-    st.wanted = st.wanted or NOW
+    st.wanted, st.queued = st.wanted or NOW, st.queued or NOW
   elseif standing ~= 'owned' then
-    st.wanted, st.not_before = nil, nil
+    st.wanted, st.queued, st.not_before = nil, nil, nil
   end
   save_room(st)
   local key = PREFIX .. 'room:' .. st.room

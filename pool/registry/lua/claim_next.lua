@@ -1,7 +1,7 @@
 -- Grants one carrier the room that has waited longest among those it may have.
 -- ARGV: [4] carrier, [5] capacity: rooms it may hold.
 -- Answers { 'cordoned' | 'draining' | 'full' | 'nothing' }, or
--- { 'granted', room, sid, created, fence, attempt, wanted, newest joined, callers as JSON, now }.
+-- { 'granted', room, sid, created, fence, attempt, wanted, queued, newest joined, callers as JSON, now }.
 -- A carrier without a record may claim: after loss of Redis' data nobody has one. `in_use` is the number of rooms whose
 -- owner the carrier is, and not a counter that could drift. An ended lease counts while its owner may still renew it.
 
@@ -45,9 +45,9 @@ if in_use() >= capacity then
 end
 
 local function grant(st)
-  local fence = math.max((st.fence or 0) + 1, NOW)
+  local fence, queued = math.max((st.fence or 0) + 1, NOW), st.queued
   set_owner(st, carrier, fence)
-  st.claimed, st.not_before = NOW, nil
+  st.claimed = NOW
   add_attempt(st)
   settle(st)
   local newest = 0
@@ -56,9 +56,9 @@ local function grant(st)
   end
   count('rooms_claimed')
   why(st.room, 'claimed', 'carrier', carrier, 'fence', whole(fence), 'attempt', #st.attempts,
-    'waited_ms', whole(NOW - st.wanted))
-  return { 'granted', st.room, st.sid, whole(st.created), whole(fence), #st.attempts, whole(st.wanted), whole(newest),
-    cjson.encode(st.callers), whole(NOW) }
+    'waited_ms', whole(NOW - queued))
+  return { 'granted', st.room, st.sid, whole(st.created), whole(fence), #st.attempts, whole(st.wanted), whole(queued),
+    whole(newest), cjson.encode(st.callers), whole(NOW) }
 end
 
 local passed, looked_at = 0, 0 -- `passed`: rooms before us in the order that stay there, barred for this carrier

@@ -17,7 +17,6 @@ local function keep(st)
   end
   drop_oldest(st.callers, MAX_CALLERS)
   set_owner(st, carrier, fence)
-  st.not_before = nil
   if st.claimed and NOW - st.claimed >= TIMES.healthy_ms then
     st.attempts = {}
   end

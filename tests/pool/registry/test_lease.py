@@ -93,7 +93,7 @@ async def test_a_lease_that_ended_is_for_the_next(world: World) -> None:
     assert await world.rooms.due() == 1
     assert await renew(world, old) is Renewal.LOST
     new = await world.claim("two")
-    assert (new.wanted_unix_ms, new.attempt) == (wanted, 2)
+    assert (new.wanted_unix_ms, new.queued_unix_ms, new.attempt) == (wanted, world.clock.now, 2)
     assert new.fence > old.fence
     assert await renew(world, old) is Renewal.LOST
     assert not await world.rooms.release("one", "demo", old.fence, Gone(old.callers))

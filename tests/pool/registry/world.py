@@ -62,6 +62,10 @@ class World:
             self.clock.now = min(end, self.clock.now + self.times.ttl_ms // 2)
             await self.rooms.due(50 if sweep else 0)
 
+    async def lose_data(self) -> None:
+        """Redis comes back empty."""
+        await self.redis.flushall()
+
     def silence(self, ms: int) -> None:
         """Time passes in which nobody reaches Redis."""
         self.clock.now += ms
@@ -103,6 +107,15 @@ class World:
 
     async def decisions(self, room: str = "demo") -> list[Decision]:
         return await self.story.read(room)
+
+    async def scores(self, name: str) -> dict[str, int]:
+        """The members of a sorted set, lowest score first."""
+        scored = await self.redis.zrange(self.key(name), 0, -1, withscores=True)
+        return {member: int(score) for member, score in scored}
+
+    async def members(self, name: str) -> set[str]:
+        """The members of a set."""
+        return await cast(Awaitable[set[str]], self.redis.smembers(self.key(name)))
 
     def key(self, name: str) -> str:
         return self.prefix + name

@@ -234,6 +234,8 @@ class WakeWorker(Worker):
 
     async def _poll_iteration(self) -> None:
         self.allow_pick_jobs = self._can_take()
+        if self.allow_pick_jobs:
+            self._room_made.set()  # for reasons that pass unnoticed, such as a loop that is no longer late
         await super()._poll_iteration()
 
     def _release_sem_dec_counter_on_complete(self) -> None:

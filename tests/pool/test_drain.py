@@ -1,6 +1,6 @@
 """A carrier's way out."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pool.drain import Drain, Phase
@@ -34,6 +34,7 @@ def test_calls_end_by_themselves_until_the_grace_is_over_then_leave_then_it_stop
     assert drain.phase(45.0, in_use=1) is Phase.STOPPED
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.floats(0, 100), min_size=1).map(sorted), st.floats(0, 50), st.floats(0, 10))
 def test_it_never_serves_again(moments: list[float], grace_s: float, leave_s: float) -> None:
     """Whenever it is looked at, with a call or without, asked again or not."""

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pool.contract import JOB_PARTICIPANT_JOINED, JOB_ROOM_FINISHED, Arrived, Finished, NotAJob, dump_job, job_payload
@@ -65,6 +65,7 @@ def test_what_we_send_is_a_job() -> None:
     assert why_set_aside(dump_job(job), JOBS) is None
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_check(raw: bytes) -> None:
     """It answers, it never raises."""
@@ -79,6 +80,7 @@ anything = st.recursive(
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.fixed_dictionaries(
         {},

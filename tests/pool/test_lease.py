@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pool.lease import ATTEMPT_LIMIT_S, RIGHTS, Lease, Leave, State
@@ -268,6 +268,7 @@ def take(lease: Lease, step: Step, *, at: float) -> float:
     return at
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(stories)
 def test_the_rules_that_hold_in_every_story(story: list[tuple[float, Step]]) -> None:
     """Rights follow the state; the end never moves back and never beyond a renewal; an end is final."""
@@ -288,6 +289,7 @@ def test_the_rules_that_hold_in_every_story(story: list[tuple[float, Step]]) -> 
         assert until <= lease.until <= newest + UNTIL_S + ROUNDING_S
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(stories, st.floats(min_value=TTL_S, max_value=110.0))
 def test_after_a_freeze_past_the_end_only_an_answer_lets_it_speak(
     story: list[tuple[float, Step]], frozen_s: float
@@ -307,6 +309,7 @@ def test_after_a_freeze_past_the_end_only_an_answer_lets_it_speak(
     assert lease.may_speak(woke_at + 0.05) == (lease.state(woke_at + 0.05) is not State.LOST)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(stories)
 def test_hold_needs_a_room_that_never_left_connected(story: list[tuple[float, Step]]) -> None:
     """In no story is a room held that does not stand, or that broke since the last renewal that was answered."""
@@ -327,6 +330,7 @@ def test_hold_needs_a_room_that_never_left_connected(story: list[tuple[float, St
         assert lease.state(now) is not State.HOLD or (stands and broke_at is None)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.tuples(moments, moments, st.sampled_from(list(Renewal))), min_size=1, max_size=12), st.randoms())
 def test_answers_in_any_order_never_move_the_end_back(sent: list[tuple[float, float, Renewal]], random: object) -> None:
     """Late and overtaking answers alike."""

@@ -230,6 +230,17 @@ async def test_a_full_carrier_takes_no_job_until_room_is_made(
         assert await carrying.next_asked() == "wake"
 
 
+async def test_room_made_without_a_word_is_noticed_by_the_poll(
+    redis_url: str, redis_prefix: str, queue: JobQueue, redis: Redis
+) -> None:
+    """A refusal may pass by itself (a late loop): the next poll begins to wait for tokens again."""
+    async with Carrying(redis_url, redis_prefix, slots=0).running() as carrying:
+        beats = carrying.worker.health_check_key
+        await until(lambda: _exists(redis, beats))
+        carrying.slots = 1
+        await until(lambda: _blocked(redis, 1))
+
+
 async def test_a_token_that_met_a_carrier_just_filled_is_given_back(
     redis_url: str, redis_prefix: str, queue: JobQueue, redis: Redis, names: QueueNames
 ) -> None:
@@ -363,7 +374,7 @@ async def test_killed_connections_rebuild_an_idle_worker(
     async with Carrying(redis_url, redis_prefix, kind=OnlyTokens).running() as carrying:
         await until(lambda: _blocked(redis, 1))
         await redis.client_kill_filter(_type="normal", skipme=True)
-        await until(lambda: carrying.restarts == 1 and len(carrying.workers) == 2)
+        await until(lambda: carrying.restarts >= 1 and len(carrying.workers) >= 2)
         await enqueue(queue)
         assert await carrying.next_asked() == "wake"
 
@@ -388,7 +399,7 @@ async def test_a_stopped_worker_leaves_jobs_connections_and_health_key_behind_fo
     async with carrying.running():
         await until(lambda: _exists(redis, carrying.worker.health_check_key))
         began_at = time.monotonic()
-    assert time.monotonic() - began_at < 1.5, "an idle worker has nothing to wait for"
+    assert time.monotonic() - began_at < 1.9, "an idle worker has nothing to wait for"
     await enqueue(queue)
     assert not await redis.exists(carrying.worker.health_check_key)
     assert await _blocked(redis, 0)

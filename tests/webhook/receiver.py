@@ -25,12 +25,14 @@ class Ledger:
 
     def __init__(self, *, failure: Exception | None = None) -> None:
         self.notes: list[Note] = []
+        self.coming: asyncio.Queue[Note] = asyncio.Queue(maxsize=1000)
         self._failure = failure
 
     async def submit(self, note: Note) -> None:
         if self._failure is not None:
             raise self._failure
         self.notes.append(note)
+        self.coming.put_nowait(note)
 
     async def ping(self) -> None:
         if self._failure is not None:

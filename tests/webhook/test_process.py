@@ -71,7 +71,7 @@ async def test_a_join_reaches_room_state_and_sigterm_ends_it_well(redis_url: str
         counted = 'roompool_webhook_deliveries_total{event="participant_joined",outcome="accepted"} 1.0'
         assert counted in (await get(f"{ready['ops_url']}/metrics")).text
         process.send_signal(signal.SIGTERM)
-        out, rest = await asyncio.wait_for(process.communicate(), 15)
+        out, rest = await asyncio.wait_for(process.communicate(), 5)
         assert (process.returncode, out) == (0, b"")
     said = [json.loads(each) for each in rest.splitlines()]
     assert [each["event"] for each in said] == ["delivery", "readiness_changed", "webhook_stopped"]
@@ -88,7 +88,7 @@ async def test_a_receiver_starts_without_redis_and_asks_for_repeats() -> None:
         probe = await get(f"{ready['ops_url']}/readyz")
         assert (probe.status_code, probe.json()["reason"]) == (503, "pool_unreachable")
         process.send_signal(signal.SIGINT)
-        _, rest = await asyncio.wait_for(process.communicate(), 15)
+        _, rest = await asyncio.wait_for(process.communicate(), 5)
         assert process.returncode == 0
     assert b"hush" not in rest
 

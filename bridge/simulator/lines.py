@@ -14,6 +14,7 @@ import numpy as np
 import pybase64
 
 from bridge.simulator.adpcm import decode
+from bridge.simulator.texts import LINES, MARK
 
 RATE_HZ = 24_000
 FRAME_MS = 10
@@ -21,32 +22,6 @@ FRAME_BYTES = 480
 """10 ms of 24 kHz mono int16: what the live service sends in one `reply.audio`."""
 
 SAMPLE_BYTES_PER_MS = 48
-
-LINES = {
-    "greeting": "Hello, this is the roompool voice simulator. How can I help?",
-    "you_said": "You said:",
-    "heard": "The simulator heard:",
-    "reached": "This is what reached me:",
-    "here": "The simulator is here. Please say something.",
-    "go_on": "I am listening. Please go on.",
-    "back": "Sorry, I was gone for a moment. The simulator is back.",
-    "goodbye": "That was all from the simulator. Goodbye.",
-    "long": (
-        "This is a long answer from the roompool voice simulator. It goes on for quite some time, so that you can "
-        "interrupt it. Just start talking, and it will fall silent. If you do not, it will finish this sentence "
-        "all the same, and then it will listen to you again."
-    ),
-}
-"""Name and text of each line. A change here needs a run of `speech/render.py`."""
-
-INTRODUCTIONS = ("you_said", "heard", "reached")
-"""Said before the caller's own voice, in turn, so that replies in a row differ."""
-
-IDLE_LINES = ("here", "go_on")
-"""Said on `reply.create`, in turn."""
-
-MARK = "[simulator]"
-"""Every transcript begins with it: nobody shall take these words for a recogniser's or a model's."""
 
 SILENT_FRAME = pybase64.b64encode(bytes(FRAME_BYTES))
 
@@ -77,6 +52,12 @@ def line(name: str) -> Speech:
     text = LINES[name]
     packed = (resources.files("bridge.simulator") / "speech" / f"{name}.adpcm").read_bytes()
     return Speech(text=f"{MARK} {text}", frames=to_frames(decode(packed).tobytes()))
+
+
+def preload() -> None:
+    """Read and unpack every line, half a second once: done in between it would hold up everybody's frames."""
+    for name in LINES:
+        line(name)
 
 
 def line_for(text: str) -> Speech:

@@ -6,7 +6,9 @@ moment it opens and keeps them, so that one test's faults do not leak into a ses
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
+
+from bridge.simulator.texts import LINES
 
 # fmt: off
 LIVE_VOICES = (
@@ -129,8 +131,18 @@ class Faults:
     """The caller is never heard."""
     long_reply: bool = False
     """Every turn is answered by the longest line, about 15 s."""
-    script: tuple[str, ...] = field(default=())
+    script: tuple[str, ...] = ()
     """Names of lines to answer the first turns with; after them the usual answers."""
+
+    def __post_init__(self) -> None:
+        """Refuse a script with a line that there is not.
+
+        Raises:
+            ValueError: whoever wrote the script is at fault.
+        """
+        unknown = sorted(set(self.script) - LINES.keys())
+        if unknown:
+            raise ValueError(f"no line is called {unknown[0]!r}; there are {', '.join(LINES)}")
 
     @classmethod
     def parse(cls, asked: Mapping[str, object]) -> "Faults":

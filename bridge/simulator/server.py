@@ -5,6 +5,7 @@ It decides nothing of the protocol but what happens before it: the path, and in 
 
 import asyncio
 import http
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from websockets.http11 import Request, Response
 
 from bridge.simulator.control import serve_control
 from bridge.simulator.directory import Directory
-from bridge.simulator.lines import LINES, line
+from bridge.simulator.lines import line, preload
 from bridge.simulator.options import Faults, SimulatorOptions
 from bridge.simulator.records import SessionReport
 from bridge.simulator.session import Phase, VoiceSession
@@ -164,8 +165,7 @@ class Simulator:
         Raises:
             OSError: a port cannot be had.
         """
-        for name in LINES:
-            line(name)  # decoded now: later it would hold up everybody's frames
+        await asyncio.to_thread(preload)
         directory = Directory(self._options, self._faults)
         running = Running(directory)
         accepting = serve(
@@ -177,6 +177,7 @@ class Simulator:
             max_size=MAX_MESSAGE_BYTES,
             close_timeout=CLOSE_LIMIT_S,
             server_header="roompool voice simulator",
+            logger=logging.getLogger("simulator.socket"),
         )
         async with accepting as server, serve_control(running, host, control_port) as control_url:
             running.url = f"ws://{_authority(host, server)}{PATH}"

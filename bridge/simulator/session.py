@@ -15,10 +15,11 @@ import pybase64
 from bridge.simulator.agenda import Agenda, Outbox
 from bridge.simulator.config import Refused, SessionConfig, first_config, later_config
 from bridge.simulator.directory import Directory
-from bridge.simulator.lines import MARK, line
+from bridge.simulator.lines import line
 from bridge.simulator.pace import Pace
 from bridge.simulator.records import Ending, SessionRecord, Violation
 from bridge.simulator.talk import Talk
+from bridge.simulator.texts import MARK
 from bridge.simulator.wire import Abort, Close, Outgoing, garbage, new_id, unknown_event
 
 UPDATED_BEFORE_READY_S = 0.015

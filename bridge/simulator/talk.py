@@ -10,10 +10,11 @@ from collections.abc import Callable
 from bridge.simulator.agenda import Agenda, Outbox
 from bridge.simulator.config import SessionConfig
 from bridge.simulator.ear import Ear, Stretch
-from bridge.simulator.lines import IDLE_LINES, INTRODUCTIONS, LINES, MARK, Speech, line, line_for, own_voice
+from bridge.simulator.lines import Speech, line, line_for, own_voice
 from bridge.simulator.options import Faults, SimulatorOptions
 from bridge.simulator.records import SessionRecord
 from bridge.simulator.reply import Cause, Reply, Step
+from bridge.simulator.texts import IDLE_LINES, INTRODUCTIONS, MARK
 from bridge.simulator.wire import audio_event, audio_event_head, new_id, unknown_event
 
 CREATED_AFTER_S = 0.028
@@ -130,7 +131,7 @@ class Talk:
     def _answer(self, end_ms: int) -> Speech:
         """The scripted line, the long one, or the caller's own voice."""
         turn = self._record.turns
-        if turn < len(self._faults.script) and self._faults.script[turn] in LINES:
+        if turn < len(self._faults.script):
             return line(self._faults.script[turn])
         if self._faults.long_reply:
             return line("long")

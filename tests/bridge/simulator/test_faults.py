@@ -163,6 +163,7 @@ def test_replies_in_a_row_differ() -> None:
         ({"at_capacity_n": True}, "wrong type"),
         ({"at_capacity_n": None}, "wrong type"),
         ({"script": "long"}, "wrong type"),
+        ({"script": ["long", "song"]}, "no line is called 'song'"),
     ],
     ids=str,
 )

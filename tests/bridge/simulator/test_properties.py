@@ -69,7 +69,7 @@ FAULTS = st.builds(
     session_ended_missing=st.booleans(),
     hang_up_after_turns=st.sampled_from([None, 1]),
     drop_after_ms=st.sampled_from([None, 0, 4000]),
-    script=st.sampled_from([(), ("goodbye", "no such line")]),
+    script=st.sampled_from([(), ("goodbye", "here")]),
 )
 
 

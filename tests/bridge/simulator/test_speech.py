@@ -10,16 +10,8 @@ from hypothesis import strategies as st
 
 from bridge.simulator import adpcm
 from bridge.simulator.ear import Ear
-from bridge.simulator.lines import (
-    FRAME_BYTES,
-    INTRODUCTIONS,
-    LINES,
-    line,
-    line_for,
-    loudness_dbfs,
-    own_voice,
-    to_frames,
-)
+from bridge.simulator.lines import FRAME_BYTES, line, line_for, loudness_dbfs, own_voice, to_frames
+from bridge.simulator.texts import INTRODUCTIONS, LINES
 from tests.conformance.virtual import voice
 
 

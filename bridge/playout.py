@@ -44,6 +44,7 @@ class Playout:
             self.dropped_ms += len(pcm) // BYTES_PER_MS
             return False
         if reply != self._reply:
+            self.finish()  # half a sample left over from the last reply would shift every sample of this one
             self._reply, self._handed_bytes = reply, 0
         self._pieces.append(pcm)
         self._queued_bytes += len(pcm)

@@ -5,6 +5,7 @@ The only file that holds the voice socket. It decides nothing about the call: wh
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 
 import structlog
@@ -149,7 +150,9 @@ async def dial(spec: LinkSpec, voice: VoiceSpec, name: str) -> VoiceLink:
     socket = await _open(spec, dialect)
     try:
         async with asyncio.timeout(spec.ready_s):
-            await socket.send(dialect.hello(voice, name), text=True)
+            # A peer that refuses our key says so and closes before we spoke: its word is still there to be read.
+            with contextlib.suppress(ConnectionClosed):
+                await socket.send(dialect.hello(voice, name), text=True)
             ready = await _ready(socket, dialect)
     except TimeoutError as error:
         await socket.close()

@@ -1,0 +1,34 @@
+"""A recap is a record, bounded, and no way to give the agent orders."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.recap import INTRODUCTION, MAX_RECAP_BYTES, MAX_TURNS, Memory, Said
+
+
+def test_nothing_said_leaves_the_prompt_as_it_is() -> None:
+    """A voice that broke before the first turn starts as if for the first time."""
+    assert Memory().extend("Be kind.") == "Be kind."
+
+
+def test_turns_come_in_order_and_say_who_and_whether_they_were_cut() -> None:
+    """The newest stands last."""
+    memory = Memory()
+    memory.add(Said("caller", "A table for two."))
+    memory.add(Said("agent", "For which", cut=True))
+    assert 'caller: "A table for two."\nagent (cut short): "For which"' in memory.extend("p")
+
+
+@given(st.lists(st.text(max_size=900), max_size=60))
+def test_a_recap_is_bounded_and_every_turn_stays_one_quoted_line(texts: list[str]) -> None:
+    """Whatever was said: no line break, quote or escape of the caller's leaves its JSON string."""
+    memory = Memory()
+    for text in texts:
+        memory.add(Said("caller", text))
+    recap = memory.extend("p").removeprefix("p")
+    assert len(recap.encode(errors="surrogatepass")) <= MAX_RECAP_BYTES + len(INTRODUCTION.encode())
+    lines = recap.removeprefix(INTRODUCTION).split("\n") if recap else []
+    assert len(lines) <= MAX_TURNS
+    assert all(isinstance(json.loads(line.removeprefix("caller: ")), str) for line in lines)

@@ -87,7 +87,7 @@ class Stack:
     """Everything that runs, by name.
 
     Attributes:
-        redis, livekit: The servers; those that are ours can be killed, frozen and restarted.
+        redis, livekit: The servers, ours or somebody else's.
         simulator: None with the real voice.
         webhook: The receiver; `webhook_url` is where LiveKit posts to.
         workers: In the order they were started, dead ones too.
@@ -140,6 +140,24 @@ class Stack:
     def env(self) -> dict[str, str]:
         """The environment of every program of ours: servers, keys, voice."""
         return {**self.livekit.env, "REDIS_URL": self.redis.url, **self._voice_env}
+
+    @property
+    def valkey(self) -> Valkey:
+        """Redis as one of ours, to be killed, frozen and restarted.
+
+        Raises:
+            RuntimeError: It is somebody else's.
+        """
+        if isinstance(self.redis, ExternalRedis):
+            raise RuntimeError("this stack runs on somebody else's Redis")
+        return self.redis
+
+    @property
+    def livekit_server(self) -> LiveKitServer:
+        """livekit-server as one of ours; otherwise as `valkey`."""
+        if isinstance(self.livekit, ExternalLiveKit):
+            raise RuntimeError("this stack runs on somebody else's LiveKit")
+        return self.livekit
 
     @property
     def webhook_url(self) -> str:

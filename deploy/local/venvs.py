@@ -25,17 +25,26 @@ def make(folder: Path, lock: Path, *, say: Say) -> Path:
     Raises:
         VenvFailed: This Python cannot make one, or an install failed; the folder is removed again.
     """
-    shutil.rmtree(folder, ignore_errors=True)
     try:
-        if uv := shutil.which("uv"):
-            _step([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], say)
-        else:
-            _make_with_pip(folder)
+        make_empty(folder, say=say)
         install(folder, ["--require-hashes", "-r", str(lock)], say=say)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return python_of(folder)
+
+
+def make_empty(folder: Path, *, say: Say) -> None:
+    """Make `folder` afresh with nothing in it that `install` does not put there.
+
+    Raises:
+        VenvFailed: This Python cannot make one.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    if uv := shutil.which("uv"):
+        _step([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], say)
+    else:
+        _make_with_pip(folder)
 
 
 def install(folder: Path, words: Sequence[str], *, say: Say) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import pybase64
 
 from bridge.simulator.adpcm import decode
-from bridge.simulator.texts import LINES, MARK
+from bridge.simulator.texts import LINES
+from bridge.simulator.texts import MARK as MARK
 
 RATE_HZ = 24_000
 FRAME_MS = 10

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 class Ending(enum.Enum):
     """How a connection ended."""
 
-    OPEN = "open"
     CLIENT_ENDED = "client_ended"
     """By `session.end`: the only way for a client to stop paying at once."""
     HUNG_UP = "hung_up"
@@ -42,7 +41,8 @@ class SessionReport:
     session_id: str
     opened_unix_ms: int
     is_ready: bool
-    ending: str
+    ending: str | None
+    """How it ended, None while it is open: client_ended, hung_up, refused, fault, lost or stopped."""
     ended_by_session_end: bool
     error: str | None
     """The code of the error that refused it."""
@@ -69,7 +69,7 @@ class SessionRecord:
     session_id: str
     opened_unix_ms: int
     is_ready: bool = False
-    ending: Ending = Ending.OPEN
+    ending: Ending | None = None
     error: str | None = None
     resumed: bool = False
     turns: int = 0
@@ -92,7 +92,7 @@ class SessionRecord:
             session_id=self.session_id,
             opened_unix_ms=self.opened_unix_ms,
             is_ready=self.is_ready,
-            ending=self.ending.value,
+            ending=self.ending.value if self.ending else None,
             ended_by_session_end=self.ending is Ending.CLIENT_ENDED,
             error=self.error,
             resumed=self.resumed,

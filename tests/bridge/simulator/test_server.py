@@ -78,7 +78,7 @@ async def test_the_control_port_reports_and_changes(running: Running) -> None:
             report = (await control.get("/sessions")).json()
             assert report["simulator"] is True
             (session,) = report["sessions"]
-            assert session["ending"] == "open"
+            assert session["ending"] is None
             assert session["client_messages"] == {"session.update": 1}
             assert session["config"]["output"]["voice"] == "alba"
             assert (await control.post("/say", json={"line": "here"})).json() == {"sessions": 1}

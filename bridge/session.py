@@ -304,7 +304,7 @@ class _Call:
         if self._present:
             return
         if reason in FINAL_REASONS:
-            self.end(Ending.CALLER_LEFT)
+            self.end(Ending.ROOM_OVER if reason == "ROOM_DELETED" else Ending.CALLER_LEFT)
         else:
             self._alone_until_at = self._loop.time() + self._spec.linger_s
             self._journal.event("lingering", for_s=self._spec.linger_s)

@@ -1,0 +1,326 @@
+"""One call as `carry` carries it: a real room, the voice simulator, and a synthetic caller as witness inside."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+from livekit import api
+
+from bridge import Ending, LinkSpec, Outcome, SessionSpec, Stop, VoiceSpec, carry
+from bridge.caller.caller import Caller
+from bridge.caller.wav import hello, interruption
+from bridge.simulator import Faults, Running, Simulator, SimulatorOptions
+from bridge.tokens import agent_token
+from deploy.local.livekit_server import LiveKitServer
+
+pytestmark = [pytest.mark.livekit, pytest.mark.timeout(120)]
+
+QUICK = SimulatorOptions(endpoint_ms=600, lead_silence_ms=100, barge_in_ms=600, onset_ms=300)
+"""Turn times far below the vendor's: these tests are about what we do with them."""
+
+
+@dataclass
+class Owner:
+    """The owner of the room, as a call sees it: permit and journal, set by the test."""
+
+    speak: bool = True
+    join: bool = True
+    confirms: bool = True
+    story: list[str] = field(default_factory=list)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def may_speak(self) -> bool:
+        return self.speak
+
+    def may_join(self) -> bool:
+        return self.join
+
+    async def confirm(self) -> bool:
+        return self.confirms
+
+    def event(self, name: str, **facts: int | float | str) -> None:
+        self.story.append(name)
+        self.told.set()
+
+    def callers(self, present: Mapping[str, int]) -> None:
+        return
+
+    async def until(self, name: str, count: int = 1) -> None:
+        """Wait until the call told this step so many times."""
+        async with asyncio.timeout(20):
+            while self.story.count(name) < count:
+                self.told.clear()
+                await self.told.wait()
+
+
+@dataclass
+class Desk:
+    """What a test needs to make calls."""
+
+    livekit: LiveKitServer
+    simulator: Running
+    room: str = field(default_factory=lambda: f"session-{uuid.uuid4().hex[:8]}")
+    owner: Owner = field(default_factory=Owner)
+    stop: Stop = field(default_factory=Stop)
+
+    def spec(
+        self, *, secret: str = "", key: str = "any", voices: tuple[str, ...] = ("alba",), **more: object
+    ) -> SessionSpec:
+        token = agent_token(
+            self.livekit.api_key,
+            secret or self.livekit.api_secret,
+            room=self.room,
+            identity="voice-agent",
+            name="Agent",
+            attributes={},
+        )
+        defaults: dict[str, object] = {"nobody_s": 15.0, "linger_s": 0.5}
+        return SessionSpec(
+            room=self.room,
+            url=self.livekit.url,
+            token=token,
+            identity="voice-agent",
+            voice=VoiceSpec(prompt="You are a test.", greeting="Hello.", voices=voices),
+            link=LinkSpec(dialect="assemblyai", url=self.simulator.url, key=key),
+            **{**defaults, **more},  # type: ignore[arg-type]  # a test's keywords
+        )
+
+    def caller(self) -> Caller:
+        return Caller(self.livekit.url, room=self.room, key=self.livekit.api_key, secret=self.livekit.api_secret)
+
+    async def carry(self, spec: SessionSpec) -> Outcome:
+        """One call to its end, the good-bye to the voice included."""
+        async with asyncio.TaskGroup() as farewells:
+            return await carry(spec, permit=self.owner, journal=self.owner, stop=self.stop, farewells=farewells)
+
+    @contextlib.asynccontextmanager
+    async def call(self, spec: SessionSpec | None = None) -> AsyncIterator[asyncio.Task[Outcome]]:
+        """A call beside the block; at its end the call must have ended, or is ended."""
+        async with asyncio.TaskGroup() as group:
+            call = group.create_task(self.carry(spec or self.spec()))
+            yield call
+            self.stop.ask(Ending.STOPPED)
+
+
+@pytest.fixture
+async def desk(livekit: LiveKitServer) -> AsyncIterator[Desk]:
+    async with Simulator(QUICK).serve() as simulator:
+        yield Desk(livekit, simulator)
+        await simulator.until(lambda sessions: all(session.ending is not None for session in sessions))
+        assert all(session.violations == {} for session in simulator.sessions())
+
+
+async def test_a_call_greets_listens_answers_and_ends_with_its_caller(desk: Desk) -> None:
+    """The whole of a call, from the greeting to `session.end`, with one agent throughout."""
+    async with desk.caller() as caller, desk.call() as call:
+        await caller.agent_heard()
+        await caller.until_agent_silent(for_ms=400)
+        said = await caller.say(hello())
+        await caller.until_agent_audible(since=said.ended_at)
+        await caller.hang_up()
+        outcome = await call
+    assert outcome.ending is Ending.CALLER_LEFT
+    assert (outcome.voice_sessions, caller.witness.agents_max) == (1, 1)
+    assert outcome.replies >= 2
+    assert len(outcome.served) == 1
+    assert desk.simulator.sessions()[0].ended_by_session_end
+
+
+async def test_an_agent_that_is_cut_in_on_falls_silent(desk: Desk) -> None:
+    """Barge-in: while a long reply plays the caller speaks, and hears nothing more of it."""
+    desk.simulator.faults = Faults(long_reply=True)
+    async with desk.caller() as caller, desk.call() as call:
+        await caller.agent_heard()
+        await caller.until_agent_silent(for_ms=400)
+        said = await caller.say(hello())
+        await caller.until_agent_audible(since=said.ended_at)
+        cut = await caller.say(interruption())
+        await caller.fell_silent(cut.started_at, for_ms=300)
+        await caller.hang_up()
+        outcome = await call
+    assert outcome.barge_ins == 1
+    assert desk.simulator.sessions()[0].interruptions == 1
+
+
+async def test_the_first_words_are_heard_though_the_voice_was_not_ready(desk: Desk) -> None:
+    """What a caller says while the voice takes its time is kept and answered."""
+    desk.simulator.faults = Faults(slow_ready_ms=4000)
+    spec = desk.spec()
+    async with desk.caller() as caller, desk.call(spec):
+        await desk.owner.until("joined")
+        await caller.say(hello())
+        await desk.simulator.until(lambda sessions: sessions[0].turns == 1, limit_s=20)
+
+
+async def test_a_broken_voice_link_is_renewed_within_the_call(desk: Desk) -> None:
+    """A fresh voice session goes on without a second greeting; the caller's room never changes."""
+    desk.simulator.faults = Faults(drop_after_ms=2500, sessions=1)
+    async with desk.caller() as caller, desk.call() as call:
+        await desk.owner.until("voice_ready", count=2)
+        await caller.until_agent_silent(for_ms=400)
+        said = await caller.say(hello())
+        await caller.until_agent_audible(since=said.ended_at)
+        await caller.hang_up()
+        outcome = await call
+    assert (outcome.ending, outcome.voice_sessions) == (Ending.CALLER_LEFT, 2)
+    first, second = desk.simulator.sessions()
+    assert (first.config or {}).get("greeting")
+    assert not (second.config or {}).get("greeting")
+
+
+async def test_nothing_is_said_by_an_agent_who_may_not_speak(desk: Desk) -> None:
+    """Not sure of the room, the agent stays and is silent: every frame is counted, none is heard."""
+    desk.owner.speak = False
+    async with desk.caller() as caller, desk.call() as call:
+        await caller.agent_seen()
+        await desk.simulator.until(lambda sessions: sessions[0].frames_sent > 100)
+        await caller.hang_up()
+        outcome = await call
+    assert caller.witness.audible_max == 0
+    assert outcome.frames_muted > 0
+
+
+async def test_an_agent_who_may_not_join_does_not(desk: Desk) -> None:
+    """The lease decides who may join."""
+    desk.owner.join = False
+    outcome = await desk.carry(desk.spec())
+    assert (outcome.ending, outcome.joined_ms) == (Ending.LEASE_LOST, None)
+
+
+async def test_nobody_there_ends_the_call(desk: Desk) -> None:
+    """A caller who hung up before the agent came costs no conversation."""
+    outcome = await desk.carry(desk.spec(nobody_s=0.3))
+    assert outcome.ending is Ending.NOBODY_THERE
+
+
+async def test_another_life_of_the_room_is_left_at_once(desk: Desk) -> None:
+    """A grant for a room that was closed meanwhile does not serve its successor."""
+    outcome = await desk.carry(desk.spec(sid="RM_of_another_life"))
+    assert outcome.ending is Ending.WRONG_LIFE
+
+
+async def test_an_agent_that_hangs_up_ends_the_call(desk: Desk) -> None:
+    """The voice peer's good-bye is the agent's, and nothing is owed to the peer any more."""
+    async with desk.caller() as caller, desk.call() as call:
+        await caller.agent_heard()
+        desk.simulator.hang_up()
+        outcome = await call
+        await caller.agent_gone()
+    assert outcome.ending is Ending.AGENT_HUNG_UP
+
+
+async def test_the_owner_ends_a_call_with_its_own_reason(desk: Desk) -> None:
+    """A lost lease, a drain: the room is left and the voice session ended."""
+    async with desk.caller() as caller, desk.call() as call:
+        await caller.agent_seen()
+        desk.stop.ask(Ending.LEASE_LOST)
+        outcome = await call
+        await caller.agent_gone()
+    assert outcome.ending is Ending.LEASE_LOST
+    assert all(session.ended_by_session_end for session in desk.simulator.sessions())
+
+
+async def test_a_second_agent_evicts_the_first(desk: Desk) -> None:
+    """LiveKit keeps one participant of an identity; whoever is put out ends its own voice session."""
+    second = Desk(desk.livekit, desk.simulator, room=desk.room)
+    async with desk.caller() as caller, desk.call() as first_call:
+        await caller.agent_heard()
+        async with second.call():
+            outcome = await first_call
+            await second.owner.until("joined")
+    assert outcome.ending is Ending.EVICTED
+    assert caller.witness.audible_max <= 1
+    assert all(session.ended_by_session_end for session in desk.simulator.sessions())
+
+
+async def test_a_room_deleted_by_the_operator_is_over(desk: Desk) -> None:
+    """The server's reason decides what becomes of the room."""
+    async with desk.caller() as caller, desk.call() as call:
+        await caller.agent_heard()
+        async with api.LiveKitAPI(desk.livekit.url, desk.livekit.api_key, desk.livekit.api_secret) as server:
+            await server.room.delete_room(api.DeleteRoomRequest(room=desk.room))
+        outcome = await call
+    assert outcome.ending is Ending.ROOM_OVER
+
+
+async def test_an_agent_removed_by_the_operator_stays_out(desk: Desk) -> None:
+    """Being thrown out by the API is an order, not a fault."""
+    async with desk.caller() as caller, desk.call() as call:
+        await caller.agent_heard()
+        async with api.LiveKitAPI(desk.livekit.url, desk.livekit.api_key, desk.livekit.api_secret) as server:
+            await server.room.remove_participant(api.RoomParticipantIdentity(room=desk.room, identity="voice-agent"))
+        outcome = await call
+    assert outcome.ending is Ending.REMOVED
+
+
+async def test_a_call_has_a_longest_time(desk: Desk) -> None:
+    """A forgotten call costs money."""
+    async with desk.caller(), desk.call(desk.spec(max_call_s=1.0)) as call:
+        outcome = await call
+    assert outcome.ending is Ending.LIMIT_REACHED
+
+
+@pytest.mark.parametrize(
+    ("change", "ending"),
+    [
+        ({"secret": "another secret, thirty-two bytes or more"}, Ending.ROOM_REFUSED),
+        ({"key": "refused"}, Ending.VOICE_REFUSED),
+        ({"voices": ("james",)}, Ending.VOICE_MISFIT),
+    ],
+    ids=["livekit_secret", "voice_key", "voice"],
+)
+async def test_each_refusal_has_its_own_ending(desk: Desk, change: dict[str, object], ending: Ending) -> None:
+    """So that the operator's line can say what to check."""
+    outcome = await desk.carry(desk.spec(**change))  # type: ignore[arg-type]  # a test's keywords
+    assert outcome.ending is ending
+
+
+async def test_an_unknown_voice_falls_back(desk: Desk) -> None:
+    """The article's voices are gone; the next in the list speaks."""
+    async with desk.caller() as caller, desk.call(desk.spec(voices=("james", "anna"))):
+        await caller.agent_heard()
+    output = (desk.simulator.sessions()[-1].config or {})["output"]
+    assert isinstance(output, Mapping)
+    assert output["voice"] == "anna"
+
+
+async def test_an_unreachable_livekit_is_told_from_a_refusal(desk: Desk) -> None:
+    """A later attempt may help."""
+    spec = desk.spec()
+    outcome = await desk.carry(
+        SessionSpec(**{**{f: getattr(spec, f) for f in spec.__slots__}, "url": "ws://127.0.0.1:1"})
+    )
+    assert outcome.ending is Ending.ROOM_UNREACHABLE
+
+
+async def test_front_ends_see_what_the_agent_does(desk: Desk) -> None:
+    """`lk.agent.state` goes through speaking and listening; it is what LiveKit's own components show."""
+    async with desk.caller() as caller, desk.call():
+        await caller.agent_state("speaking")
+        await caller.agent_state("listening")
+
+
+async def test_a_cancelled_call_leaves_the_room(desk: Desk) -> None:
+    """Whoever cancels finds the room left and the cancellation going on."""
+    async with desk.caller() as caller:
+        async with asyncio.TaskGroup() as group:
+            call = group.create_task(desk.carry(desk.spec()))
+            await caller.agent_seen()
+            call.cancel()
+        assert call.cancelled()
+        await caller.agent_gone()
+
+
+async def test_a_call_cancelled_while_it_joins_sees_the_join_through(desk: Desk) -> None:
+    """A join cut short would end the whole process a quarter of a minute later: it is waited out, then undone."""
+    async with desk.caller() as caller:
+        async with asyncio.TaskGroup() as group:
+            call = group.create_task(desk.carry(desk.spec()))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            call.cancel()
+        assert call.cancelled()
+        await caller.agent_gone()

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+import httpcore2  # noqa: F401 - httpx2 would load it inside the loop, where reading its files counts as blocking
 import httpx2
 from prometheus_client import CollectorRegistry
 

@@ -1,7 +1,7 @@
 """Carries audio between one room and one voice. This is its front door: what the pool may use of it.
 
-`carry` is loaded when first asked for, because it brings LiveKit's native library: the simulator and the commands that
-only read settings start without it.
+`carry` and `agent_token` are loaded when first asked for, because they bring LiveKit's libraries: the simulator and the
+commands that only read settings start without them.
 """
 
 from typing import TYPE_CHECKING
@@ -12,9 +12,11 @@ from bridge.spec import Ending, Journal, LinkSpec, Outcome, Permit, SessionSpec,
 
 if TYPE_CHECKING:
     from bridge.session import carry
+    from bridge.tokens import agent_token
 
 __all__ = [
     "carry",
+    "agent_token",
     "SessionSpec",
     "VoiceSpec",
     "LinkSpec",
@@ -33,4 +35,8 @@ def __getattr__(name: str) -> object:
         from bridge.session import carry
 
         return carry
+    if name == "agent_token":
+        from bridge.tokens import agent_token
+
+        return agent_token
     raise AttributeError(name)

@@ -20,7 +20,7 @@ from pool.journal import DecisionLog
 from pool.lease import ATTEMPT_LIMIT_S, Lease
 from pool.registry import Again, Gone, Grant, Release, Renewal, Rested, Rooms
 from pool.settings import PoolSettings
-from pool.tokens import agent_token
+from pool.tokens import token_for
 
 log = structlog.get_logger()
 
@@ -222,14 +222,12 @@ class Carrier:
             room=grant.room,
             sid=grant.sid,
             url=settings.livekit_url,
-            token=agent_token(
+            token=token_for(
+                grant,
                 settings.livekit_api_key,
                 settings.livekit_api_secret.get_secret_value(),
-                room=grant.room,
                 identity=settings.agent_identity,
                 name=settings.agent_name,
-                fence=grant.fence,
-                sid=grant.sid,
                 carrier=self.id,
             ),
             identity=settings.agent_identity,

@@ -23,5 +23,6 @@ QUEUE_RESTARTS = Counter(
 )
 JOBS_SET_ASIDE = Counter("roompool_jobs_set_aside_total", "Queue entries that could not be run, by reason.", ["reason"])
 SWEEPS_FAILED = Counter("roompool_sweeps_failed_total", "Sweeps that Redis did not answer.")
+RECONCILES = Counter("roompool_reconciles_total", "Looks at LiveKit's list of rooms, by how they went.", ["outcome"])
 LOOP_LAG_SECONDS = Gauge("roompool_loop_lag_seconds", "How late the event loop's last timer was.")
 STORY_DROPPED = Counter("roompool_story_dropped_total", "Entries for `roompool why` dropped because Redis was away.")

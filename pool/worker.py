@@ -189,7 +189,8 @@ class Worker:
 
     async def _reconcile(self, reconciler: Reconciler) -> None:
         while True:
-            await reconciler.reconcile_once()
+            outcome = await reconciler.reconcile_once()
+            metrics.RECONCILES.labels(outcome.value).inc()
             await asyncio.sleep(RECONCILE_S)
 
     async def _beat(self, carrier: Carrier, carriers: Carriers) -> None:

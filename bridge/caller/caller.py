@@ -24,9 +24,9 @@ from bridge.caller.errors import CallOver, CannotJoin, NotInTime
 from bridge.caller.mouth import Mouth, Spoken
 from bridge.caller.sound import AUDIBLE_DBFS, FRAME_S, Samples, Speech, level_dbfs
 from bridge.caller.tape import Side, Tape
-from bridge.caller.tokens import caller_token
 from bridge.caller.witness import AgentStay, Witness
 from bridge.shield import see_through
+from bridge.tokens import caller_token
 
 log = structlog.get_logger()
 
@@ -89,7 +89,7 @@ class Caller:
         # Interruptions of our own connection: (when, "reconnecting" | "reconnected").
         self.connection: list[tuple[float, str]] = []
         self._url = url
-        self._token = token or caller_token(key=key, secret=secret, room=room, identity=self.identity)
+        self._token = token or caller_token(key, secret, room=room, identity=self.identity)
         self._record_max_s = record_max_s
         self._group = asyncio.TaskGroup()
         # Open ears by track sid; their tasks stay in `_listening` until they have closed their streams.

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -38,13 +37,17 @@ def token(
 
     Example: roompool token demo --json
     """
-    from livekit import api  # half a second of protobuf, which --help can do without
+    from bridge.tokens import caller_token  # half a second of protobuf, which --help can do without
 
     settings = load(TokenSettings)
     who = identity or f"caller-{secrets.token_hex(4)}"
-    grants = api.VideoGrants(room_join=True, room=room, can_publish=True, can_subscribe=True, can_publish_data=True)
-    made = api.AccessToken(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value())
-    jwt = made.with_identity(who).with_name(who).with_ttl(timedelta(seconds=ttl_s)).with_grants(grants).to_jwt()
+    jwt = caller_token(
+        settings.livekit_api_key,
+        settings.livekit_api_secret.get_secret_value(),
+        room=room,
+        identity=who,
+        ttl_s=ttl_s,
+    )
     if as_json:
         typer.echo(json.dumps({"url": settings.livekit_url, "token": jwt, "room": room, "identity": who}))
     else:

@@ -11,7 +11,7 @@ def worker(
 ) -> None:
     """Carry calls: claim rooms that wait for an agent, join them, and talk.
 
-    SIGTERM takes no more rooms and lets calls end by themselves for ROOMPOOL_GRACE_S seconds; a second one ends them now.
+    SIGTERM takes no more rooms and lets calls end by themselves for ROOMPOOL_GRACE_S seconds; a second one ends them.
 
     Example: REDIS_URL=redis://127.0.0.1:6379/0 LIVEKIT_URL=ws://127.0.0.1:7880 roompool worker --ops-port 9090
     """

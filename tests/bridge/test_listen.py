@@ -12,7 +12,7 @@ ALICE = Person("PA_1", "alice", "STANDARD", joined_unix_ms=1)
 
 
 @pytest.mark.parametrize(
-    "kind", [name.removeprefix("PARTICIPANT_KIND_") for name in rtc.ParticipantKind] + ["FUTURE_KIND"]
+    "kind", [name.removeprefix("PARTICIPANT_KIND_") for name, _ in rtc.ParticipantKind.items()] + ["FUTURE_KIND"]
 )
 @pytest.mark.parametrize("hidden", [False, True])
 @pytest.mark.parametrize("can_publish", [False, True])

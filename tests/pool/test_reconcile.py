@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from livekit import rtc
 from redis.asyncio import Redis
 
+from bridge.tokens import agent_token, caller_token
 from deploy.local.livekit_server import LiveKitServer
 from deploy.local.valkey import Valkey
 from pool.contract import Arrived
@@ -31,7 +32,6 @@ from pool.reconcile import (
 from pool.registry import Grant, Rooms, Standing
 from pool.registry.connect import lease_redis
 from pool.room_control import LiveKitRooms
-from pool.tokens import agent_token, caller_token
 
 RULES = Rules(globs=("*",), agent_identity="voice-agent")
 NOW_MS = 1_800_000_000_000
@@ -224,11 +224,9 @@ async def test_an_agent_alone_is_nobody_to_serve(
         livekit.api_key,
         livekit.api_secret,
         room=room,
-        sid="RM_?",
         identity="somebody-elses-agent",
-        carrier="c1",
-        fence=1,
         name="Agent",
+        attributes={},
     )
     async with joined(livekit, token):
         reconcile = reconciler(redis, rooms, listing, room, prefix=redis_prefix)

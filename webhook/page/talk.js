@@ -163,8 +163,10 @@
     try {
       await join(on);
     } catch (error) {
-      end(on, "Talk to the agent", "");
-      complain(...explain(error, on));
+      if (call === on) {
+        end(on, "Talk to the agent", "");
+        complain(...explain(error, on));
+      }
     }
     ui.talk.disabled = false;
   }
@@ -193,6 +195,7 @@
     ui.hangup.focus();
     on.timer = setInterval(() => measure(on), LISTEN_EVERY_MS);
     await step("room", () => on.room.connect(ticket.url, ticket.token));
+    if (call !== on) return; // hung up meanwhile
     seen.connected_ms = since(on);
     showFact(ui.connected, seen.connected_ms);
     on.late = setTimeout(() => {
@@ -247,7 +250,7 @@
   }
 
   function end(on, title, hint) {
-    if (call === on) call = null;
+    call = null;
     clearInterval(on.timer);
     clearTimeout(on.late);
     for (const ear of on.ears.values()) ear.stop();
@@ -268,7 +271,7 @@
 
   function hangUp() {
     if (!call) return;
-    end(call, "Call ended", seen.heard_ms === null ? "" : `The agent was heard after ${seen.heard_ms} ms.`);
+    end(call, "Call ended", seen.heard_ms === null ? "The agent was not heard." : `The agent was heard after ${seen.heard_ms} ms.`);
     ui.talk.textContent = "Talk again";
     ui.talk.focus();
   }

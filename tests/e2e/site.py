@@ -20,6 +20,7 @@ from livekit.protocol.models import ParticipantInfo
 from redis.asyncio import Redis
 
 from bridge.caller.caller import Caller
+from bridge.caller.wav import hello
 from bridge.settings import DEFAULT_GREETING, DEFAULT_PROMPT
 from bridge.simulator.lines import MARK
 from deploy.local.processes import Child, LogLine
@@ -243,6 +244,14 @@ class Site:
         """The HTTP status of a worker's readiness probe."""
         ready = await worker.wait_event("worker_ready")
         return (await self._http.get(f"{ready.facts['ops_url']}/readyz")).status_code
+
+
+async def in_a_long_answer(caller: Caller) -> None:
+    """Let the agent greet, ask it something, and return when its answer begins; under the fault `long_reply`."""
+    await caller.agent_heard(PATIENCE_S)
+    await caller.until_agent_silent(800, PATIENCE_S)
+    asked = await caller.say(hello())
+    await caller.until_agent_audible(PATIENCE_S, since=asked.ended_at)
 
 
 def message(event: str, room: Mapping[str, Any], participant: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class BridgeSettings(BaseSettings):
         description='what the agent says first, word for word; "none" lets the caller speak first',
     )
     voices: Names = Field(
-        default=("alba",),
+        default=("alba", "anna", "michael"),
         alias="ROOMPOOL_VOICES",
         min_length=1,
         description="the agent's voice, and those to fall back to when the vendor has withdrawn it",

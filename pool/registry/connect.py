@@ -19,17 +19,19 @@ def lease_redis(url: str) -> Redis:
     Raises:
         ValueError: `url` is none that redis-py knows.
     """
-    # redis-py 5 checks no host name in TLS unless asked; a plain connection does not know the option.
-    tls = {"ssl_check_hostname": True} if urlsplit(url).scheme == "rediss" else {}
+    # redis-py knows no keepalive for a path, and checks no host name in TLS unless asked.
+    scheme = urlsplit(url).scheme
+    network = {} if scheme == "unix" else {"socket_keepalive": True}
+    tls = {"ssl_check_hostname": True} if scheme == "rediss" else {}
     connections = BlockingConnectionPool.from_url(
         url,
         max_connections=MAX_CONNECTIONS,
         timeout=ANSWER_LIMIT_S,
         socket_timeout=ANSWER_LIMIT_S,
         socket_connect_timeout=ANSWER_LIMIT_S,
-        socket_keepalive=True,
         decode_responses=True,
         encoding_errors="backslashreplace",
+        **network,
         **tls,
     )
     return Redis.from_pool(connections)

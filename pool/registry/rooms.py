@@ -229,6 +229,7 @@ def _room_state(answer: Mapping[str, Any]) -> RoomState:
 def _room_summary(answer: Mapping[str, Any]) -> RoomSummary:
     now, standing, owner = int(answer["now"]), _standing(answer), answer.get("owner")
     queued, claimed, until = _ms(answer, "queued"), _ms(answer, "claimed"), _ms(answer, "until_ms")
+    quarantined = _ms(answer, "quarantined")
     return RoomSummary(
         room=answer["room"],
         sid=answer["sid"],
@@ -239,5 +240,6 @@ def _room_summary(answer: Mapping[str, Any]) -> RoomSummary:
         attempts=int(answer["attempts"]),
         waited_ms=now - queued if queued is not None and owner is None else None,
         held_ms=now - claimed if claimed is not None and owner is not None else None,
+        quarantined_ms=now - quarantined if quarantined is not None else None,
         lease_left_ms=until - now if until is not None else None,
     )

@@ -211,6 +211,8 @@ class RoomSummary:
     """Since the room has been without a carrier; None when it is owned or quarantined."""
     held_ms: int | None
     """Since the owner's claim (or its return after loss of Redis' data); None when it is not owned."""
+    quarantined_ms: int | None
+    """Since it was quarantined; None when it is not."""
     lease_left_ms: int | None
     """Until the lease ends, negative when it has; None when it is not owned."""
 

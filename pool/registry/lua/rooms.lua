@@ -13,7 +13,8 @@ for _, set in ipairs({ WAITING, DUE, QUARANTINED }) do
         local standing = standing_of(st)
         answers[#answers + 1] = cjson.encode({
           room = room, sid = st.sid, standing = standing, owner = st.owner, fence = st.fence, callers = size(st.callers),
-          attempts = #st.attempts, queued = st.queued, claimed = st.claimed, until_ms = st['until'], now = NOW,
+          attempts = #st.attempts, queued = st.queued, claimed = st.claimed,
+          quarantined = st.quarantined, until_ms = st['until'], now = NOW,
         })
       else
         redis.call('ZREM', set, room)

@@ -1,9 +1,10 @@
 """Carries audio between one room and one voice. This is its front door: what the pool may use of it.
 
-`carry` and `agent_token` are loaded when first asked for, because they bring LiveKit's libraries: the simulator and the
+`carry` and the tokens are loaded when first asked for, because they bring LiveKit's libraries: the simulator and the
 commands that only read settings start without them.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from bridge.errors import BridgeError
@@ -12,11 +13,12 @@ from bridge.spec import Ending, Journal, LinkSpec, Outcome, Permit, SessionSpec,
 
 if TYPE_CHECKING:
     from bridge.session import carry
-    from bridge.tokens import agent_token
+    from bridge.tokens import agent_token, caller_token
 
 __all__ = [
     "carry",
     "agent_token",
+    "caller_token",
     "SessionSpec",
     "VoiceSpec",
     "LinkSpec",
@@ -30,13 +32,10 @@ __all__ = [
 ]
 
 
+_LATE = {"carry": "bridge.session", "agent_token": "bridge.tokens", "caller_token": "bridge.tokens"}
+
+
 def __getattr__(name: str) -> object:
-    if name == "carry":
-        from bridge.session import carry
-
-        return carry
-    if name == "agent_token":
-        from bridge.tokens import agent_token
-
-        return agent_token
-    raise AttributeError(name)
+    if name not in _LATE:
+        raise AttributeError(name)
+    return getattr(import_module(_LATE[name]), name)

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,23 +9,7 @@ import typer
 from dotenv import dotenv_values
 
 from bridge.caller.errors import BadSettings
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What was asked for on the command line."""
-
-    room: str
-    turns: int
-    barge_in: bool
-    stay_s: float
-    wav: Path | None
-    record: Path | None
-    identity: str
-    as_json: bool
-    url: str
-    key: str
-    secret: str
+from bridge.caller.order import Order
 
 
 def call(

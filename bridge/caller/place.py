@@ -11,8 +11,8 @@ from rich.text import Text
 
 from bridge.caller import wav
 from bridge.caller.caller import Caller
-from bridge.caller.command import Order
 from bridge.caller.errors import CannotJoin
+from bridge.caller.order import Order
 from bridge.caller.report import Report
 from bridge.caller.script import Plan, call
 from bridge.caller.tape import MAX_S

@@ -37,7 +37,7 @@ def token(
 
     Example: roompool token demo --json
     """
-    from bridge.tokens import caller_token  # half a second of protobuf, which --help can do without
+    from bridge import caller_token  # half a second of protobuf, which --help can do without
 
     settings = load(TokenSettings)
     who = identity or f"caller-{secrets.token_hex(4)}"

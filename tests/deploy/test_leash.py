@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import spawn
+from deploy.local.valkey import Valkey
 from tests.peers.pids import is_alive, until_gone
 
 PARENT = """
@@ -82,3 +83,21 @@ def test_an_unknown_use_is_explained() -> None:
     done = subprocess.run([sys.executable, str(spawn.LEASH), "1"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "usage" in done.stderr
+
+
+async def test_a_server_behaves_the_same_behind_a_watcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the leash stays beside the server, freezing, restarting and ending reach the server all the same."""
+    monkeypatch.setattr(spawn, "has_death_signal", lambda: False)
+    async with Valkey() as server:
+        behind = int(server.log.read_text().partition(":")[0])  # each of its lines begins with its pid
+        assert is_alive(behind)
+        assert behind != server.pid
+        server.freeze()
+        assert not server.is_ready()
+        server.thaw()
+        assert server.is_ready()
+        await server.restart(keep_data=True)
+        await until_gone([behind])
+        assert server.is_ready()
+        successor = int(server.log.read_text().splitlines()[-1].partition(":")[0])
+    await until_gone([successor])

@@ -24,6 +24,8 @@ class HeldCall:
         """`renew` renews every lease of the carrier, this one too, and returns when the answers are in."""
         self.grant = grant
         self.stop = Stop()
+        self.abandon: Callable[[], object] = lambda: None
+        """Cancels the task that carries this call; set when there is one."""
         self._lease = lease
         self._tell = tell
         self._renew = renew

@@ -5,7 +5,7 @@ Calls live in tasks of the carrier, never under arq's: they outlive any trouble 
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import assert_never
 
 import structlog
@@ -103,13 +103,18 @@ class Carrier:
         """Take no more rooms. Idempotent."""
         self._draining = True
         metrics.DRAINING.set(1)
-        if not self._calls:
-            self._emptied.set()
+        self._note_if_empty()
 
     def stop_calls(self) -> None:
         """Ask every call to leave; each room is released for others."""
         for call in self._calls.values():
             call.stop.ask(Ending.STOPPED)
+
+    def abandon_calls(self) -> None:
+        """Cancel calls that did not leave when they were asked; a call into the SDK that hangs bounds itself."""
+        for call in self._calls.values():
+            log.error("call_abandoned", room=call.grant.room, fence=call.grant.fence)
+            call.abandon()
 
     async def empty(self) -> None:
         """Wait until a quiet carrier holds no call."""
@@ -123,12 +128,13 @@ class Carrier:
             await self._claim.wait()
             self._claim.clear()
             while self._claims_wanted:
-                try:
-                    grant = await self._claim_one()
-                finally:
-                    self._claims_wanted -= 1
+                # A wish counts against the capacity until its claim is answered; none is begun while draining, and one
+                # under way then may still be granted, so the carrier is not empty before its answer.
+                grant = None if self._draining else await self._claim_one()
+                self._claims_wanted -= 1
                 if grant is not None:
                     self._start(*grant, calls, farewells)
+                self._note_if_empty()
 
     async def renew_forever(self) -> None:
         """Task: keep the leases of all calls, in one pipeline."""
@@ -141,6 +147,13 @@ class Carrier:
         while True:
             room, event, facts = await self._entries.get()
             await self._story.append(room, event, **facts)
+            self._entries.task_done()
+
+    async def told(self, *, limit_s: float) -> None:
+        """Wait until the story so far is written, at most `limit_s`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._entries.join()
 
     async def renew(self) -> bool:
         """Renew every lease now. Return whether Redis answered."""
@@ -191,7 +204,7 @@ class Carrier:
         self._calls[grant.room] = call
         metrics.WAITED_SECONDS.observe(grant.waited_ms / 1000)
         log.info("claimed", room=grant.room, fence=grant.fence, attempt=grant.attempt, waited_ms=grant.waited_ms)
-        calls.create_task(self._carry(call, farewells), name=f"call_{grant.fence}")
+        call.abandon = calls.create_task(self._carry(call, farewells), name=f"call_{grant.fence}").cancel
 
     async def _carry(self, call: HeldCall, farewells: asyncio.TaskGroup) -> None:
         """Task, one a call: from the claim to the release."""
@@ -213,8 +226,11 @@ class Carrier:
             del self._calls[room]
             self.room_made.set()
             self.want_claim()
-            if self._draining and not self._calls:
-                self._emptied.set()
+            self._note_if_empty()
+
+    def _note_if_empty(self) -> None:
+        if self._draining and not self._calls and not self._claims_wanted:
+            self._emptied.set()
 
     def _spec(self, grant: Grant) -> SessionSpec:
         settings = self._settings

@@ -42,6 +42,9 @@ BEAT_S = 2.0
 RECONCILE_S = 5.0
 """A caller whose webhook was lost waits at most this, and the time a list takes."""
 
+STORY_LIMIT_S = 1.0
+"""For the last entries of `roompool why` when a worker stops."""
+
 REDIS_SILENCE_S = 5.0
 """After so long without an answer of Redis a worker says that it is not ready. Its calls go on."""
 
@@ -142,8 +145,10 @@ class Worker:
             await self._signalled.wait()
             await self._drain_calls(carrier, carriers, stop_queue)
             await queue
+            await carrier.told(limit_s=STORY_LIMIT_S)
             for loop in loops:
                 loop.cancel()
+            carrier.abandon_calls()
 
     async def _drain_calls(self, carrier: Carrier, carriers: Carriers, stop_queue: asyncio.Event) -> None:
         """No new rooms; calls end by themselves up to the grace; the rest leaves and is released for others."""

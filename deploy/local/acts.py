@@ -61,6 +61,7 @@ class Stage:
         recordings: An existing folder for a WAV of each call.
         counts_on_turns: See `report.Expected.turns`; otherwise a reply that does not come is left out.
         tell: Told of each step.
+        fail: Told of a caller and why its script broke off.
     """
 
     stack: Stack
@@ -68,6 +69,7 @@ class Stage:
     recordings: Path
     counts_on_turns: bool
     tell: Tell
+    fail: Callable[[str, str], None]
 
 
 async def perform(stage: Stage) -> list[CallMade]:
@@ -104,6 +106,7 @@ class _Call:
             record_max_s=RECORDED_S,
         )
         self._steps: list[Step] = []
+        self._hung_up_at = 0.0
 
     async def make(self, script: Script, *, after_s: float = 0.0) -> CallMade:
         """Call, follow a script in the room, hang up."""
@@ -115,11 +118,14 @@ class _Call:
                 try:
                     await script()
                 finally:
+                    self._hung_up_at = self._loop.time()
                     await self._caller.hang_up()
         except CannotJoin as error:
             problem = str(error)
         except CallerError as error:
             problem = f"{error}, after {self._steps[-1].what.value.replace('_', ' ')}"
+        if problem:
+            self._stage.fail(self._name, problem)
         ended = await self._gone() if self._caller.connected_at else {}
         witness = self._caller.witness
         return CallMade(
@@ -214,7 +220,9 @@ class _Call:
         noticed_at = await self._noticed_at()
         if noticed_at is not None:
             self._step(What.VOICE_NOTICED, noticed_at, began_at, "the first sound", detail="by the voice")
-        detail = "" if noticed_at is None else f"{max(0, round((silent_at - noticed_at) * 1000))} ms after it was noticed"
+        detail = (
+            "" if noticed_at is None else f"{max(0, round((silent_at - noticed_at) * 1000))} ms after it was noticed"
+        )
         self._step(What.SILENT, silent_at, began_at, "the first sound", detail=detail)
 
     async def _noticed_at(self) -> float | None:
@@ -246,23 +254,24 @@ class _Call:
 
     async def _gone(self) -> dict[str, object]:
         """Wait for the worker's word that its agent has left; what it said of the call."""
-        left_at = self._caller.left_at
-        self._step(What.HUNG_UP, left_at)
+        self._step(What.HUNG_UP, self._hung_up_at)
         stack = self._stage.stack
         said = await signs.first_said(stack.workers, "call_ended", timeout_s=GONE_S, room=self._room)
         if said is None:
             return {}
         worker, line = said
         ending = str(line.facts.get("ending", ""))
-        self._step(What.AGENT_GONE, signs.clock(line), left_at, "hanging up", detail=f"{ending} ({worker.name})")
+        self._step(
+            What.AGENT_GONE, signs.clock(line), self._hung_up_at, "hanging up", detail=f"{ending} ({worker.name})"
+        )
         return {name: value for name, value in line.facts.items() if name not in ("event", "level", "timestamp")}
 
     async def _save(self) -> str:
-        if self._caller.tape is None:
+        if self._caller.tape is None or not self._caller.connected_at:
             return ""
         path = self._stage.recordings / f"{self._name}.wav"
         await asyncio.to_thread(self._caller.tape.save, path)
-        return str(path)
+        return path.name
 
     # -- small things
 

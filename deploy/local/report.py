@@ -5,7 +5,8 @@ caused it. The demo fails when a check does; slowness is reported and never judg
 """
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -84,11 +85,12 @@ class CallMade:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A promise, and whether it was kept. `detail` says what was seen when it was not."""
+    """A promise, and whether it was kept. When it was not, `detail` says what was seen and `cure` what to do."""
 
     name: str
     ok: bool
     detail: str = ""
+    cure: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,51 +131,88 @@ def checks_of(calls: Sequence[CallMade], expected: Expected, errors_logged: Sequ
         errors_logged: `process: event` for each line of level error in our processes' logs.
     """
     checks = [
-        _each("every caller heard an agent", calls, lambda call: call.has(What.AGENT_JOINED, What.GREETED)),
-        _each("never two agents in a room", calls, lambda call: call.agents_max <= 1),
-        _each("never two agents audible", calls, lambda call: call.audible_max <= 1),
-        _each("the agent left after the caller", calls, lambda call: call.has(What.HUNG_UP, What.AGENT_GONE)),
+        _whole(calls),
+        _each(HEARD, calls, lambda call: call.has(What.AGENT_JOINED, What.GREETED)),
+        _each(ONE_AGENT, calls, lambda call: call.agents_max <= 1),
+        _each(ONE_VOICE, calls, lambda call: call.audible_max <= 1),
+        _each(LEFT, calls, lambda call: call.has(What.HUNG_UP, What.AGENT_GONE)),
         _taken_over(calls),
     ]
     if expected.webhooks:
-        checks.append(_each("a webhook told of every caller", calls, lambda call: call.has(What.WEBHOOK)))
+        checks.append(_each(WEBHOOKS, calls, lambda call: call.has(What.WEBHOOK)))
     if expected.turns:
         spoke = [call for call in calls if call.has(What.SPOKE)]
-        checks.append(_each("every turn was answered", spoke, lambda call: call.has(What.ANSWERED)))
+        checks.append(_each(ANSWERED, spoke, lambda call: call.has(What.ANSWERED)))
         checks.append(_interrupted(calls))
-    checks.append(Check("no process logged an error", not errors_logged, "; ".join(errors_logged[:3])))
-    broken = [f"{call.caller}: {call.problem}" for call in calls if call.problem]
-    checks.append(Check("the script came to its end", bool(calls) and not broken, "; ".join(broken)))
+    checks.append(_check(NO_ERRORS, not errors_logged, "; ".join(errors_logged[:3])))
     return checks
 
 
-def _each(name: str, calls: Sequence[CallMade], is_kept: Any) -> Check:
+WHOLE = "the script came to its end"
+HEARD = "every caller heard an agent"
+ONE_AGENT = "never two agents in a room"
+ONE_VOICE = "never two agents audible"
+LEFT = "the agent left after the caller"
+TAKEN_OVER = "another worker took the killed one's room"
+WEBHOOKS = "a webhook told of every caller"
+ANSWERED = "every turn was answered"
+INTERRUPTED = "the agent fell silent when interrupted"
+NO_ERRORS = "no process logged an error"
+
+_BUSY = "On a machine that is too busy speech arrives with holes, and is no turn: try again with less to do."
+_NEVER = "This must never be: keep the logs and report it."
+CURES: Mapping[str, str] = {
+    WHOLE: "The workers' logs say what became of the room. In short of time, try again with less to do.",
+    HEARD: "The workers' logs say whether the room was claimed, and why its call ended.",
+    ONE_AGENT: _NEVER,
+    ONE_VOICE: _NEVER,
+    LEFT: "The workers' logs say how the call ended: event call_ended.",
+    TAKEN_OVER: "The other worker's log says whether it claimed the room, and why its call ended.",
+    WEBHOOKS: "The receiver's log has a line for each delivery, livekit-server's for each that it could not post.",
+    ANSWERED: _BUSY,
+    INTERRUPTED: _BUSY,
+    NO_ERRORS: "The log of that process has the whole line.",
+}
+
+
+def _check(name: str, ok: bool, detail: str = "") -> Check:
+    return Check(name, True) if ok else Check(name, False, detail, CURES[name])
+
+
+def _each(name: str, calls: Sequence[CallMade], is_kept: Callable[[CallMade], bool]) -> Check:
     missing = [call.caller for call in calls if not is_kept(call)]
-    return Check(name, bool(calls) and not missing, f"not so for {', '.join(missing)}" if missing else "")
+    return _check(name, bool(calls) and not missing, f"not so for {', '.join(missing)}" if missing else "no calls")
+
+
+def _whole(calls: Sequence[CallMade]) -> Check:
+    callers_by_problem: dict[str, list[str]] = {}
+    for call in calls:
+        if call.problem:
+            callers_by_problem.setdefault(call.problem, []).append(call.caller)
+    broken = [f"{', '.join(callers)}: {problem}" for problem, callers in callers_by_problem.items()]
+    return _check(WHOLE, bool(calls) and not broken, "; ".join(broken))
 
 
 def _taken_over(calls: Sequence[CallMade]) -> Check:
-    name = "another worker took the killed one's room"
     killed = next((call for call in calls if call.has(What.KILLED)), None)
     if killed is None:
-        return Check(name, False, "no worker was killed")
+        return _check(TAKEN_OVER, False, "no worker was killed")
     if not killed.has(What.CLAIMED_AGAIN, What.JOINED_AGAIN, What.HEARD_AGAIN):
-        return Check(name, False, "no new agent was seen, claimed for and heard")
+        return _check(TAKEN_OVER, False, "no new agent was seen and heard")
     first, *later = killed.workers or ("",)
-    return Check(name, bool(later) and later[-1] != first, f"claimed by {', then '.join(killed.workers)}")
+    return _check(TAKEN_OVER, bool(later) and later[-1] != first, f"claimed by {', then '.join(killed.workers)}")
 
 
 def _interrupted(calls: Sequence[CallMade]) -> Check:
     """The agent stopped because it was interrupted, which the worker counts, and not because it had finished."""
-    name = "the agent fell silent when interrupted"
     call = next((call for call in calls if call.has(What.INTERRUPTED)), None)
     if call is None:
-        return Check(name, False, "nobody interrupted it")
-    return Check(name, call.has(What.SILENT) and call.ended.get("barge_ins", 0) >= 1, f"by {call.caller}")
+        return _check(INTERRUPTED, False, "nobody interrupted it")
+    return _check(INTERRUPTED, call.has(What.SILENT) and call.ended.get("barge_ins", 0) >= 1, f"by {call.caller}")
 
 
 def as_json(report: Report, **facts: Any) -> dict[str, Any]:
-    """The report as JSON takes it; `facts` of this run come first.
+    """The report as JSON takes it; `facts` of this run come early.
 
     `parts[].simulated` says what was not real, every `_ms` is milliseconds.
     """
@@ -182,6 +221,7 @@ def as_json(report: Report, **facts: Any) -> dict[str, Any]:
         "exit_status": report.exit_status,
         "took_s": round(report.took_s, 2),
         **facts,
+        "takeover": takeover_of(report.calls),
         "checks": [asdict(check) for check in report.checks],
         "parts": [
             {
@@ -193,6 +233,21 @@ def as_json(report: Report, **facts: Any) -> dict[str, Any]:
             for part in report.parts
         ],
         "calls": [_call_as_json(call) for call in report.calls],
+    }
+
+
+def takeover_of(calls: Sequence[CallMade]) -> dict[str, Any]:
+    """Who was killed, who took over, and how long after the kill; empty when nobody was."""
+    call = next((call for call in calls if call.has(What.KILLED)), None)
+    if call is None:
+        return {}
+    wanted = {"claimed": What.CLAIMED_AGAIN, "agent_joined": What.JOINED_AGAIN, "agent_heard": What.HEARD_AGAIN}
+    steps = {name: call.step(what) for name, what in wanted.items()}
+    return {
+        "caller": call.caller,
+        "killed": call.workers[0] if call.workers else "",
+        "taken_by": call.workers[-1] if len(call.workers) > 1 else "",
+        **{f"{name}_ms": step.took_ms if step else None for name, step in steps.items()},
     }
 
 
@@ -215,30 +270,47 @@ def _call_as_json(call: CallMade) -> dict[str, Any]:
     }
 
 
-MEASURED: tuple[tuple[What, str, str], ...] = (
-    (What.IN_ROOM, "caller in the room", "dialling"),
-    (What.WEBHOOK, "webhook accepted", "dialling"),
-    (What.CLAIMED, "room claimed by a worker", "webhook"),
-    (What.AGENT_JOINED, "agent in the room", "claim"),
-    (What.GREETED, "greeting heard", "agent in the room"),
-    (What.ANSWERED, "reply heard", "the caller's last word"),
-    (What.SILENT, "agent silent", "the interruption's first sound"),
-    (What.AGENT_GONE, "agent gone", "hanging up"),
-    (What.CLAIMED_AGAIN, "room claimed by the other worker", "kill -9"),
-    (What.JOINED_AGAIN, "new agent in the room", "kill -9"),
-    (What.HEARD_AGAIN, "new agent heard", "kill -9"),
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table of measurements: the time of `what` after `base`, or after what caused it."""
+
+    name: str
+    what: What
+    since: str
+    base: What | None = None
+
+    def ms(self, call: CallMade) -> int | None:
+        """This row's time in one call, None when it did not happen there."""
+        step = call.step(self.what)
+        if step is None or self.base is None:
+            return step.took_ms if step else None
+        base = call.step(self.base)
+        return step.at_ms - base.at_ms if base else None
+
+
+ROWS = (
+    Row("caller in the room", What.IN_ROOM, "dialling"),
+    Row("webhook accepted", What.WEBHOOK, "dialling"),
+    Row("room claimed", What.CLAIMED, "webhook"),
+    Row("agent in the room", What.AGENT_JOINED, "claim"),
+    Row("agent in the room", What.AGENT_JOINED, "caller in the room", What.IN_ROOM),
+    Row("greeting heard", What.GREETED, "caller in the room", What.IN_ROOM),
+    Row("reply heard", What.ANSWERED, "caller's last word"),
+    Row("agent silent", What.SILENT, "interruption's first sound"),
+    Row("agent silent", What.SILENT, "voice noticed it", What.VOICE_NOTICED),
+    Row("agent gone", What.AGENT_GONE, "hanging up"),
+    Row("claimed by the other", What.CLAIMED_AGAIN, "kill -9"),
+    Row("new agent in the room", What.JOINED_AGAIN, "kill -9"),
+    Row("new agent heard", What.HEARD_AGAIN, "kill -9"),
 )
-"""The rows of the table of measurements: step, its name for a person, what its time counts from."""
 
 
 def measured_rows(calls: Sequence[CallMade]) -> list[tuple[str, str, list[str]]]:
-    """The table of measurements: name, what the time counts from, and a time for each call; rows of nobody left out."""
-    rows = []
-    for what, name, since in MEASURED:
-        steps = [call.step(what) for call in calls]
-        if any(steps):
-            rows.append((name, since, [duration(step.took_ms if step else None) for step in steps]))
-    return rows
+    """The table of measurements: name, what the time counts from, a time for each call. Rows of nobody are left out."""
+    rows = [(row.name, row.since, [row.ms(call) for call in calls]) for row in ROWS]
+    return [
+        (name, since, [duration(ms) for ms in times]) for name, since, times in rows if times.count(None) < len(times)
+    ]
 
 
 def duration(ms: int | None) -> str:
@@ -248,12 +320,11 @@ def duration(ms: int | None) -> str:
     return f"{ms} ms" if abs(ms) < 1000 else f"{ms / 1000:.2f} s"
 
 
-def env_file(variables: Mapping[str, str], *, programs: str, quote: Any) -> str:
+def env_file(variables: Mapping[str, str], *, programs: str) -> str:
     """A file for `source`: these variables, and our programs first on PATH."""
-    lines = ["# The running demo, for the commands of roompool: source this file.", f'PATH={quote(programs)}:"$PATH"']
-    lines += [f"export {name}={quote(value)}" for name, value in variables.items()]
+    lines = [
+        "# The running demo, for the commands of roompool: source this file.",
+        f'PATH={shlex.quote(programs)}:"$PATH"',
+    ]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     return "\n".join(lines) + "\n"
-
-
-def first_failed(checks: Iterable[Check]) -> Check | None:
-    return next((check for check in checks if not check.ok), None)

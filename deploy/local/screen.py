@@ -61,6 +61,8 @@ class Screen:
 
     def step(self, step: Step) -> None:
         """A step of a call happened."""
+        if step.what is What.KILLED:
+            self._console.print()
         loud = {What.KILLED: "bold red"}.get(step.what, "")
         took = duration(step.took_ms)
         note = f"after {step.since}" if step.since else ""
@@ -72,6 +74,11 @@ class Screen:
             (f"{took:>8}", "bold"),
             ("  " + note, "dim"),
         )
+        self._console.print(Text.assemble(*row))
+
+    def failed(self, caller: str, problem: str) -> None:
+        """A caller's script broke off."""
+        row = ((f"  {caller:<5}", CALLER_STYLES.get(caller, "")), f"{'':>12}", ("FAILED", "bold red"), f"  {problem}")
         self._console.print(Text.assemble(*row))
 
     def error(self, text: str, *, logs: str = "") -> None:
@@ -116,5 +123,6 @@ class Screen:
 
     def _check(self, check: Check) -> None:
         mark = ("  ok      ", "green") if check.ok else ("  FAILED  ", "bold red")
-        detail = "" if check.ok or not check.detail else f": {check.detail}"
-        self._console.print(Text.assemble(mark, check.name, detail))
+        self._console.print(Text.assemble(mark, check.name, f": {check.detail}" if check.detail else ""))
+        if check.cure:
+            self._console.print(Text(f"          {check.cure}", "dim"))

@@ -35,8 +35,8 @@ def clock(line: LogLine) -> float:
 
 def webhook_of(stack: Stack, room: str) -> LogLine | None:
     """The first delivery about this room that was accepted as a caller's arrival, if there was one."""
-    facts = {"room": room, "livekit_event": "participant_joined", "outcome": "accepted"}
-    return next(iter(stack.webhook.events("delivery", **facts)), None)
+    said = stack.webhook.events("delivery", room=room, livekit_event="participant_joined", outcome="accepted")
+    return said[0] if said else None
 
 
 def holder_of(stack: Stack, room: str) -> Child | None:

@@ -2,8 +2,8 @@
 -- Answers JSON objects: the record's fields as strings, with `id`, `now` and `leases`: the rooms it owns by live leases.
 
 local function live_leases(carrier)
-  local live = 0
-  for _, room in ipairs(redis.call('SMEMBERS', PREFIX .. 'held:' .. carrier)) do
+  local live, rooms = 0, redis.pcall('SMEMBERS', PREFIX .. 'held:' .. carrier)
+  for _, room in ipairs(rooms.err and {} or rooms) do
     local st = load_room(room)
     if st and st.owner == carrier and st['until'] > NOW then
       live = live + 1

@@ -64,7 +64,7 @@ class Story:
         self.last_fence: dict[str, int] = {}
         self.history: list[Grant] = []
         self.has_lost_data = False
-        self.protected: dict[str, str] = {}
+        self.protected: dict[str, str] = {}  # sid of a life to the carrier that may come back for it
         self.protected_until = 0
 
     async def begin(self) -> None:
@@ -104,7 +104,9 @@ class Story:
             return
         if known is None or (known.life.sid != life.sid and life.created >= known.life.created):
             known = self.known[life.room] = Known(life)
-            self.protected.pop(life.room, None)
+            for other in self.lives[life.room]:
+                if other.sid != life.sid and other.created <= life.created:
+                    self.protected.pop(other.sid, None)
         if known.life.sid != life.sid:
             assert answer is Noted.STALE  # the greater creation time wins a name
         elif who in known.gone:
@@ -141,7 +143,7 @@ class Story:
         self.finished.add(life.sid)
         if known is not None and known.life.sid == life.sid:
             known.callers.clear()
-        self.protected.pop(life.room, None)
+        self.protected.pop(life.sid, None)
 
     # -- What carriers do
 
@@ -172,7 +174,7 @@ class Story:
         assert answer.callers
         # Nobody's call is reshuffled while its owner may come back.
         if self.world.clock.now < self.protected_until:
-            assert answer.room not in self.protected
+            assert answer.sid not in self.protected
         self.last_fence[answer.room] = answer.fence
         self.history.append(answer)
         carrier.held[answer.room] = answer
@@ -198,7 +200,7 @@ class Story:
 
     def learn(self, carrier: Holder, grant: Grant, said: Held, answer: Renewal | Exception) -> None:
         # An owner that renews in the grace keeps its room, also after a loss.
-        if self.protected.get(grant.room) == carrier.id:
+        if self.protected.get(grant.sid) == carrier.id:
             assert answer is Renewal.MINE or self.world.clock.now >= self.protected_until
         if answer is not Renewal.MINE:
             del carrier.held[grant.room], carrier.until[grant.room]
@@ -226,7 +228,7 @@ class Story:
         was_mine = await self.world.rooms.release(carrier.id, grant.room, grant.fence, ways[how])
 
         del carrier.held[grant.room], carrier.until[grant.room]
-        self.protected.pop(grant.room, None)
+        self.protected.pop(grant.sid, None)
         known = self.known.get(grant.room)
         if was_mine and how == "gone" and known is not None and known.life.sid == grant.sid:
             known.gone |= set(whom)
@@ -264,7 +266,7 @@ class Story:
         for room in ROOMS:
             state = await self.look(room)
             if state is not None and state.owner is not None and state.sid not in self.finished:
-                owners[room] = state.owner
+                owners[state.sid] = state.owner
         self.world.silence(ms)
         await self.world.touch()
         self.protect(owners)
@@ -287,14 +289,14 @@ class Story:
             await self.everybody_claims()
 
     def newest_owners(self) -> dict[str, str]:
-        """For each room the carrier with the greatest fence, if its lease had not ended when the data was lost."""
+        """For each life held the carrier with the greatest fence, if its lease had not ended when the data was lost."""
         owners = {}
         for room in ROOMS:
             claims = [(carrier.held[room].fence, carrier) for carrier in self.carriers if room in carrier.held]
             if claims:
                 _, newest = max(claims, key=lambda claim: claim[0])
                 if newest.until[room] > self.world.clock.now:
-                    owners[room] = newest.id
+                    owners[newest.held[room].sid] = newest.id
         return owners
 
     def protect(self, owners: Mapping[str, str]) -> None:

@@ -61,7 +61,7 @@ STEPS: st.SearchStrategy[Step] = st.sampled_from(
 STORIES = st.sampled_from([3, 10, 40, 60, 80]).flatmap(lambda length: st.lists(STEPS, min_size=length, max_size=length))
 
 
-@pytest.mark.timeout(180)  # two thousand steps, each followed by a look at everything
+@pytest.mark.timeout(420)  # seconds when all is well; a failure is shrunk for up to five minutes
 @settings(
     max_examples=40,
     deadline=None,

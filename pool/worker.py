@@ -109,7 +109,7 @@ class Worker:
     @contextlib.asynccontextmanager
     async def _parts(self) -> AsyncIterator[tuple[Carrier, Rooms, Carriers, Reconciler]]:
         settings = self._settings
-        redis = lease_redis(settings.redis_url)
+        redis = lease_redis(settings.redis_url.get_secret_value())
         secret = settings.livekit_api_secret.get_secret_value()
         try:
             async with LiveKitRooms.open(settings.livekit_url, settings.livekit_api_key, secret) as room_list:
@@ -184,7 +184,7 @@ class Worker:
 
     def _wake_worker(self, carrier: Carrier) -> WakeWorker:
         return WakeWorker.connect(
-            self._settings.redis_url,
+            self._settings.redis_url.get_secret_value(),
             carrier=carrier,
             carrier_id=self._id,
             has_room=carrier.has_room,

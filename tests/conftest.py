@@ -1,3 +1,3 @@
 """What every test may ask for, and what the run as a whole insists on."""
 
-pytest_plugins = ["tests.skips", "tests.peers.servers", "tests.peers.stacks", "tests.peers.browsers"]
+pytest_plugins = ["tests.skips", "tests.ending", "tests.peers.servers", "tests.peers.stacks", "tests.peers.browsers"]

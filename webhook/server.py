@@ -52,7 +52,12 @@ def _page(settings: WebhookSettings, host: str) -> PageOptions | None:
     if host not in LOOPBACK_NAMES:
         raise SettingsInvalid(["ROOMPOOL_TALK_PAGE: gives tokens to anybody who asks. Cure: --host 127.0.0.1."])
     secret = settings.livekit_api_secret.get_secret_value()
-    return PageOptions(livekit_url=settings.livekit_url, api_key=settings.livekit_api_key, api_secret=secret)
+    return PageOptions(
+        livekit_url=settings.livekit_url,
+        api_key=settings.livekit_api_key,
+        api_secret=secret,
+        simulated=settings.talk_page_simulated,
+    )
 
 
 def _url(host: str, port: int) -> str:

@@ -1,31 +1,18 @@
 """The receiver's settings: which keys it believes, which rooms get an agent, where the pool is."""
 
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
+from pool.base.kinds import Patterns, RedisUrl
 from pool.base.settings import Settings
 from webhook.policy import PolicyRules
 from webhook.signature import Keyring, keyring
 
 RECOMMENDED_SECRET_BYTES = 32
 """As long as the hash it signs with (RFC 7518, 3.2)."""
-
-
-def _patterns(value: Any) -> Any:
-    """Shell patterns from `a-*,b` or `["a-*", "b"]`. What is no list of texts in JSON is a pattern with a bracket."""
-    if not isinstance(value, str):
-        return value
-    try:
-        listed = orjson.loads(value)
-    except ValueError:
-        listed = None
-    if isinstance(listed, list) and all(isinstance(part, str) for part in listed):
-        return listed
-    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _pairs(value: Any) -> Any:
@@ -46,19 +33,6 @@ def _pairs(value: Any) -> Any:
 def _is_usable(secret: SecretStr) -> SecretStr:
     keyring({"": secret.get_secret_value()})
     return secret
-
-
-def _is_redis(url: SecretStr) -> SecretStr:
-    parts = urlsplit(url.get_secret_value())
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("begins with none of redis://, rediss://, unix://")
-    if not (parts.path if parts.scheme == "unix" else parts.hostname):
-        raise ValueError("names no server")
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError("has a port that is none") from None
-    return url
 
 
 Secret = Annotated[SecretStr, AfterValidator(_is_usable)]
@@ -83,13 +57,13 @@ class WebhookSettings(Settings):
         description="the further keys to believe while one is being replaced, as a list or a JSON object",
         examples=["newkey:itssecret,oldkey:itssecret"],
     )
-    redis_url: Annotated[SecretStr, AfterValidator(_is_redis)] = Field(
+    redis_url: RedisUrl = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
         validation_alias="REDIS_URL",
         description="the address of the Redis that the workers use",
         examples=["redis://:password@127.0.0.1:6379/0"],
     )
-    rooms: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_patterns)] = Field(
+    rooms: Patterns = Field(
         default=("*",),
         validation_alias="ROOMPOOL_ROOMS",
         min_length=1,
@@ -113,6 +87,12 @@ class WebhookSettings(Settings):
         default=False,
         validation_alias="ROOMPOOL_TALK_PAGE",
         description="1 for a page to talk to the agent on, and tokens for anybody who asks; loopback only",
+    )
+
+    talk_page_simulated: bool = Field(
+        default=False,
+        validation_alias="ROOMPOOL_TALK_PAGE_SIMULATED",
+        description="1 for a talk page that says that the voice is a simulator's",
     )
 
     @field_validator("talk_page")

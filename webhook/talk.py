@@ -30,6 +30,8 @@ class PageOptions:
     livekit_url: str
     api_key: str
     api_secret: str
+    simulated: bool = False
+    """Whether the page must say that the voice is a simulator's."""
     directory: Path = Path(__file__).parent / "page"
 
 
@@ -46,7 +48,13 @@ def routes(options: PageOptions) -> list[BaseRoute]:
             return JSONResponse({"error": problem}, status_code=400)
         identity = f"caller-{secrets.token_hex(4)}"
         signed = caller_token(options, room=room, identity=identity, now_s=int(time.time()))
-        answer = {"url": options.livekit_url, "token": signed, "room": room, "identity": identity}
+        answer = {
+            "url": options.livekit_url,
+            "token": signed,
+            "room": room,
+            "identity": identity,
+            "simulated": options.simulated,
+        }
         return JSONResponse(answer, headers={"cache-control": "no-store"})
 
     return [

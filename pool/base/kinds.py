@@ -1,0 +1,41 @@
+"""Kinds of settings that the receiver and the workers share, so that both read one variable alike."""
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import orjson
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic_settings import NoDecode
+
+
+def _patterns(value: Any) -> Any:
+    """Shell patterns from `a-*,b` or `["a-*", "b"]`. What is no list of texts in JSON is a pattern with a bracket."""
+    if not isinstance(value, str):
+        return value
+    try:
+        listed = orjson.loads(value)
+    except ValueError:
+        listed = None
+    if isinstance(listed, list) and all(isinstance(part, str) for part in listed):
+        return listed
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _is_redis(url: SecretStr) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("begins with none of redis://, rediss://, unix://")
+    if not (parts.path if parts.scheme == "unix" else parts.hostname):
+        raise ValueError("names no server")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("has a port that is none") from None
+    return url
+
+
+Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_patterns)]
+"""Shell patterns, comma-separated or a JSON list."""
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_is_redis)]
+"""Where Redis is. Secret: it usually holds a password."""

@@ -1,8 +1,8 @@
 """How every line of every process comes out: structlog over the standard library's logging, on stderr.
 
 JSON lines where a program reads them, colours on a terminal. Our own lines go through the logger `roompool`, whose
-level is a setting; every other library speaks from WARNING up. Two rules are kept here so that no caller can forget
-them: long runs of digits are masked, and on a terminal control characters are spelled out.
+level is a setting; every other library speaks from WARNING up. Three rules are kept here so that no caller can forget
+them: tokens and long runs of digits are masked, and on a terminal control characters are spelled out.
 """
 
 import json as stdlib_json
@@ -28,6 +28,10 @@ LOGGER = "roompool"
 DIGIT_RUN = re.compile(r"\d{5,}(?=\d\d)")
 """All but the last two of seven or more digits in a row. SIP puts phone numbers into room names and identities; the
 last two tell two callers apart in a log. Six digits stay, for ports, status codes and fractions of a second."""
+
+TOKEN = re.compile(r"eyJ[\w-]{10,}(?:\.[\w-]*)*")
+"""A JSON web token, whole or cut off. LiveKit's refusal repeats the token that it was shown, and the SDK's core logs
+the refusal (seen); with a clock that is off such a token is good elsewhere."""
 
 MULTILINE_KEYS = frozenset({"exception", "stack"})
 """Made by us out of tracebacks, so their line breaks are meant."""
@@ -73,8 +77,9 @@ def configure(
     )
 
 
-def mask_digits(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask runs of seven or more digits in every string, however deep. Numbers stay: fences and times are ours."""
+def mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask tokens and runs of seven or more digits in every string, however deep. Numbers stay: fences and times are
+    ours."""
     for key, value in event.items():
         event[key] = _masked(value)
     return event
@@ -105,11 +110,11 @@ _SHARED: list[Processor] = [
 def _formatter(*, json: bool, colours: bool) -> logging.Formatter:
     # Tracebacks without local variables: those may hold a token.
     ending: list[Processor] = (
-        [structlog.processors.format_exc_info, mask_digits, dump_line]
+        [structlog.processors.format_exc_info, mask, dump_line]
         if json
         else [
             structlog.processors.format_exc_info,
-            mask_digits,
+            mask,
             spell_out_control,
             structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback),
         ]
@@ -123,9 +128,9 @@ def _formatter(*, json: bool, colours: bool) -> logging.Formatter:
 def _masked(value: Any) -> Any:
     match value:
         case str():
-            return DIGIT_RUN.sub("…", value)
+            return DIGIT_RUN.sub("…", TOKEN.sub("…", value))
         case bytes():
-            return DIGIT_RUN.sub("…", value.decode(errors="replace"))
+            return _masked(value.decode(errors="replace"))
         case list() | tuple() | set() | frozenset():
             return [_masked(item) for item in value]
         case dict():

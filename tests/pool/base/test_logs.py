@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jwt
 import pytest
 import structlog
 from hypothesis import given
@@ -103,9 +104,18 @@ def test_a_librarys_text_and_a_traceback_are_masked_too(said: Said) -> None:
 @given(st.text())
 def test_no_text_keeps_seven_digits_in_a_row(text: str) -> None:
     """Whatever stands around them."""
-    shown = logs.mask_digits(None, "info", {"room": text + "0123456789" + text})["room"]
+    shown = logs.mask(None, "info", {"room": text + "0123456789" + text})["room"]
     longest = max(len(run) for run in "".join(c if c.isdecimal() else " " for c in shown).split())
     assert longest < 7
+
+
+@pytest.mark.parametrize("cut", [20, 70, None], ids=["cut in its head", "cut in its claims", "whole"])
+def test_a_token_in_a_librarys_text_is_masked(said: Said, cut: int | None) -> None:
+    """LiveKit repeats the token that it refuses, and the SDK logs what LiveKit said."""
+    token = jwt.encode({"iss": "key", "sub": "anna"}, "a secret of thirty-two characters")[:cut]
+    logging.getLogger("livekit").warning("401 - invalid token: %s, error: its signature", token)
+    (line,) = said()
+    assert line["event"] == "401 - invalid token: …, error: its signature"
 
 
 def test_what_json_has_no_word_for_still_comes_out(said: Said) -> None:

@@ -1,4 +1,4 @@
-"""Two deployments for the whole run, each started when the first test asks; what a test would break it starts itself."""
+"""Two deployments for the whole run, each started when the first test asks; what a test breaks it starts itself."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager

@@ -6,6 +6,7 @@ lines that the processes log. Nothing of ours is imported that runs inside them.
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -77,8 +78,8 @@ class Site:
         return Caller(server.url, room=room, key=server.api_key, secret=server.api_secret, identity=identity)
 
     @asynccontextmanager
-    async def hire(self, count: int = 1, **env: str) -> AsyncIterator[list[Child]]:
-        """Workers for one test. After a test that went well those still running are ended by SIGTERM and exit 0."""
+    async def hire(self, count: int = 1, /, **env: str) -> AsyncIterator[list[Child]]:
+        """Workers for one test, with these variables. After a test that went well those still running are ended by SIGTERM and exit 0."""
         first = len(self.stack.workers)
         try:
             yield [await self.stack.add_worker(env=env) for _ in range(count)]
@@ -269,18 +270,16 @@ def leaks(stack: Stack) -> list[str]:
     """Lines of any process that hold a secret, a token or what was said: file and text."""
     server = stack.livekit
     password = stack.redis.url.partition("://:")[2].partition("@")[0]
-    telltales = [server.api_secret, "eyJ", DEFAULT_PROMPT[:40], DEFAULT_GREETING, MARK, *([password] if password else [])]
-    return [f"{log.name}: {line}" for log in logs(stack) for line in lines(log) if any(word in line for word in telltales)]
+    words = [server.api_secret, password, "eyJ", DEFAULT_PROMPT[:40], DEFAULT_GREETING, MARK]
+    telltale = re.compile("|".join(re.escape(word) for word in words if word))
+    return [f"{log.name}: {line}" for log in logs(stack) for line in lines(log) if telltale.search(line)]
 
 
 def troubles(stack: Stack, *, since: Mapping[Path, int] | None = None) -> list[str]:
     """Lines at level error or above, tracebacks, and whatever is no JSON line of ours, from these line numbers on."""
     marks = since or {}
     return [
-        f"{log.name}: {line}"
-        for log in logs(stack)
-        for line in lines(log)[marks.get(log, 0) :]
-        if not _is_calm(line)
+        f"{log.name}: {line}" for log in logs(stack) for line in lines(log)[marks.get(log, 0) :] if not _is_calm(line)
     ]
 
 

@@ -29,7 +29,7 @@ async def test_join_talk_barge_in_hang_up(calm: Site, workers: list[Child]) -> N
         await caller.hang_up()
     assert asked.ended_at < answered_at < interrupted.started_at < silent_at
     await calm.until_no_agent(room)
-    worker, claim = await calm.claimed(room, workers)
+    worker, _ = await calm.claimed(room, workers)
     ended = await worker.wait_event("call_ended", room=room, timeout_s=PATIENCE_S)
     assert (ended.facts["ending"], ended.facts["barge_ins"]) == ("caller_left", 1)
 

@@ -84,7 +84,7 @@ async def test_an_end_that_overtakes_the_join_keeps_the_agent_away(calm: Site, e
 
 
 async def test_joins_in_the_wrong_order_leave_the_caller_who_is_there(calm: Site, workers: list[Child]) -> None:
-    """A caller who left and came back is served, also when the news of the first stay arrive after those of the second."""
+    """A caller who left and came back is served, also when the news of the first stay come last."""
     room = new_room("reordered")
     async with calm.caller(room, identity="anna") as first:
         late = await calm.joined_message(room, first)

@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.livekit, pytest.mark.timeout(180)]
 
 
 async def test_without_webhooks_the_agent_comes_all_the_same(site_factory: SiteFactory) -> None:
-    """LiveKit posts nothing: a caller who was there before the workers is found at their start, a later one in a pass."""
+    """LiveKit posts nothing: a caller who was there before the workers is found, and one who comes later, too."""
     early, late = new_room("early"), new_room("late")
     async with site_factory(webhooks=False, workers=0) as site, site.caller(early) as waiting:
         async with site.hire(2):

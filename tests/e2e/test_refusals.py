@@ -1,0 +1,93 @@
+"""LiveKit or the voice says no: one clear line, an entry in the room's story, and the process lives."""
+
+from typing import Any
+
+import pytest
+
+from deploy.local.processes import Child, LogLine
+from pool.registry import Standing
+from tests.e2e.site import PATIENCE_S, Site, new_room, until
+from tests.webhook.deliveries import OTHER_SECRET
+
+pytestmark = [pytest.mark.livekit, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="session")]
+
+TRIES = 3
+"""After so many that failed a room waits for a person."""
+
+
+@pytest.mark.parametrize(
+    ("env", "ending", "to_check"),
+    [
+        pytest.param(
+            {"LIVEKIT_API_SECRET": OTHER_SECRET},
+            "room_refused",
+            "LIVEKIT_API_SECRET",
+            id="LiveKit",
+        ),
+        pytest.param({"ASSEMBLYAI_API_KEY": "refused"}, "voice_refused", "ASSEMBLYAI_API_KEY", id="voice key"),
+        pytest.param({"ROOMPOOL_VOICES": "nobody,noone"}, "voice_misfit", "ROOMPOOL_VOICES", id="voice"),
+    ],
+)
+async def test_a_refusal_is_told_once_a_try_with_its_cure(
+    rough: Site, env: dict[str, str], ending: str, to_check: str
+) -> None:
+    """Each try ends in one line that names the setting to look at; `why` has it, too; after three the room waits for a
+    person, and once another worker is there and somebody says `retry`, the caller is served."""
+    room = new_room("refused")
+    async with rough.caller(room) as caller:
+        async with rough.hire(**env) as (worker,):
+            ended = await until_tried(worker, room)
+            assert [(line.facts["ending"], line.facts["level"]) for line in ended] == [(ending, "error")] * TRIES
+            assert all(to_check in line.facts["cure"] for line in ended)
+            await rough.until_standing(room, Standing.QUARANTINED)
+            told = (await rough.ask("why", room, "--json"))["story"]
+            reasons = [line["facts"]["cure"] for line in told if line["event"] == "ended"]
+            assert len(reasons) == TRIES
+            assert all(to_check in reason for reason in reasons)
+            assert tracebacks(worker) == []
+            assert await rough.readiness(worker) == 200
+        async with rough.hire():
+            retry = await rough.stack.run(new_room("retry"), ["retry", room])
+            assert await retry.wait_ended(timeout_s=PATIENCE_S) == 0
+            await caller.agent_heard(PATIENCE_S)
+            await caller.hang_up()
+
+
+async def test_a_worker_that_fails_in_one_room_serves_the_next(rough: Site) -> None:
+    """The voice refuses the configuration for one room; the same process carries the next room's call."""
+    refused, served = new_room("refused"), new_room("served")
+    async with rough.hire() as (worker,):
+        async with rough.faults(refuse_voice=True), rough.caller(refused):
+            (first, *_) = await until_tried(worker, refused, tries=1)
+            assert first.facts["ending"] == "voice_misfit"
+        async with rough.caller(served) as caller:
+            await caller.agent_heard(PATIENCE_S)
+        assert len(worker.events("claimed", room=served)) == 1
+
+
+async def test_a_voice_that_is_withdrawn_is_replaced_by_the_next_one(rough: Site) -> None:
+    """The first of ROOMPOOL_VOICES is unknown to the vendor: the caller hears the second, in the same call."""
+    room = new_room("fall-back")
+    async with rough.hire(ROOMPOOL_VOICES="nobody,michael"), rough.caller(room) as caller:
+        await caller.agent_heard(PATIENCE_S)
+        (voice,) = await rough.voice_sessions_of(room)
+        assert voice_of(voice) == "michael"
+        assert len(rough.claims(room)) == 1
+
+
+async def until_tried(worker: Child, room: str, *, tries: int = TRIES) -> list[LogLine]:
+    """Wait until so many calls in the room have ended, and return their lines."""
+
+    async def look() -> list[LogLine]:
+        ended = worker.events("call_ended", room=room)
+        return ended if len(ended) >= tries else []
+
+    return await until(look, f"{tries} tries in {room!r}")
+
+
+def tracebacks(worker: Child) -> list[str]:
+    return [line.text for line in worker.lines() if "exception" in line.facts or "Traceback" in line.text]
+
+
+def voice_of(report: dict[str, Any]) -> str:
+    return str(report["config"]["output"]["voice"])

@@ -39,9 +39,11 @@ TAKEN_OVER_S = 30.0
 TURN_OVER_MS = 500
 """The agent has finished after so much silence: longer than its pauses, shorter than politeness."""
 
-SILENT_MS = 300
-INTO_REPLY_S = 0.6
-"""Past the reply's first words, well before its end."""
+SILENT_MS = 600
+"""Longer than the pauses of speech: an agent that only draws breath when it is cut off has not fallen silent."""
+
+INTO_REPLY_S = 1.4
+"""Past the reply's first words, well before its end, and not in the simulator's pause between its words and ours."""
 
 APART_S = 0.5
 """Between one caller's dialling and the next one's."""
@@ -212,18 +214,18 @@ class _Call:
         self._step(What.SPOKE, spoken.ended_at, detail=f"for {seconds:.1f} s")
         with self._optional():
             heard_at = await self._caller.until_agent_audible(REPLY_S, since=spoken.ended_at)
-            self._step(answered, heard_at, spoken.ended_at, "the caller's last word")
+            self._step(answered, heard_at, spoken.ended_at, "the last word")
             return heard_at
         return None
 
     async def _tell_silence(self, began_at: float, silent_at: float) -> None:
         noticed_at = await self._noticed_at()
         if noticed_at is not None:
-            self._step(What.VOICE_NOTICED, noticed_at, began_at, "the first sound", detail="by the voice")
+            self._step(What.VOICE_NOTICED, noticed_at, began_at, "interrupting", detail="by the voice")
         detail = (
             "" if noticed_at is None else f"{max(0, round((silent_at - noticed_at) * 1000))} ms after it was noticed"
         )
-        self._step(What.SILENT, silent_at, began_at, "the first sound", detail=detail)
+        self._step(What.SILENT, silent_at, began_at, "interrupting", detail=detail)
 
     async def _noticed_at(self) -> float | None:
         """When the worker was told of the interruption and dropped what was unsaid, from the room's story."""

@@ -272,12 +272,12 @@ def _call_as_json(call: CallMade) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table of measurements: the time of `what` after `base`, or after what caused it."""
+    """A row of the table of measurements: when `what` happened after `base`, or by default after what caused it."""
 
     name: str
     what: What
-    since: str
     base: What | None = None
+    since: str = ""
 
     def ms(self, call: CallMade) -> int | None:
         """This row's time in one call, None when it did not happen there."""
@@ -287,30 +287,36 @@ class Row:
         base = call.step(self.base)
         return step.at_ms - base.at_ms if base else None
 
+    def counted_from(self, calls: Sequence[CallMade]) -> str:
+        """What the time counts from; by default as the steps say it."""
+        return self.since or next((step.since for call in calls if (step := call.step(self.what))), "")
+
 
 ROWS = (
-    Row("caller in the room", What.IN_ROOM, "dialling"),
-    Row("webhook accepted", What.WEBHOOK, "dialling"),
-    Row("room claimed", What.CLAIMED, "webhook"),
-    Row("agent in the room", What.AGENT_JOINED, "claim"),
-    Row("agent in the room", What.AGENT_JOINED, "caller in the room", What.IN_ROOM),
-    Row("greeting heard", What.GREETED, "caller in the room", What.IN_ROOM),
-    Row("reply heard", What.ANSWERED, "caller's last word"),
-    Row("agent silent", What.SILENT, "interruption's first sound"),
-    Row("agent silent", What.SILENT, "voice noticed it", What.VOICE_NOTICED),
-    Row("agent gone", What.AGENT_GONE, "hanging up"),
-    Row("claimed by the other", What.CLAIMED_AGAIN, "kill -9"),
-    Row("new agent in the room", What.JOINED_AGAIN, "kill -9"),
-    Row("new agent heard", What.HEARD_AGAIN, "kill -9"),
+    Row("caller in the room", What.IN_ROOM),
+    Row("webhook accepted", What.WEBHOOK),
+    Row("room claimed", What.CLAIMED),
+    Row("agent in the room", What.AGENT_JOINED),
+    Row("agent in the room", What.AGENT_JOINED, What.IN_ROOM, "the caller in the room"),
+    Row("greeting heard", What.GREETED, What.IN_ROOM, "the caller in the room"),
+    Row("reply heard", What.ANSWERED),
+    Row("agent silent", What.SILENT),
+    Row("agent silent", What.SILENT, What.VOICE_NOTICED, "the voice noticing it"),
+    Row("agent gone", What.AGENT_GONE),
+    Row("claimed by the other", What.CLAIMED_AGAIN),
+    Row("new agent in the room", What.JOINED_AGAIN),
+    Row("new agent heard", What.HEARD_AGAIN),
 )
 
 
 def measured_rows(calls: Sequence[CallMade]) -> list[tuple[str, str, list[str]]]:
     """The table of measurements: name, what the time counts from, a time for each call. Rows of nobody are left out."""
-    rows = [(row.name, row.since, [row.ms(call) for call in calls]) for row in ROWS]
-    return [
-        (name, since, [duration(ms) for ms in times]) for name, since, times in rows if times.count(None) < len(times)
-    ]
+    rows = [(row.name, row.counted_from(calls), [row.ms(call) for call in calls]) for row in ROWS]
+    return [(name, since, [duration(ms) for ms in times]) for name, since, times in rows if any_known(times)]
+
+
+def any_known(times: Sequence[int | None]) -> bool:
+    return any(ms is not None for ms in times)
 
 
 def duration(ms: int | None) -> str:

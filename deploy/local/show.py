@@ -122,7 +122,7 @@ def in_folder_of_its_own(make: "Callable[[Path], Demo]", screen: Screen) -> int:
             logs.configure(json=True, variables={}, stream=log)
             status = asyncio.run(make(run_dir).run())
     except Exception:  # noqa: BLE001 - the boundary of the whole run: said in full, for it is a bug of the demo's own
-        screen.error(f"the demo itself failed\n{traceback.format_exc()}", logs=str(run_dir / "logs"))
+        screen.error(f"the demo itself failed\n{traceback.format_exc()}", logs=str(run_dir))
         status = FAILED
     finally:
         if status == FAILED:
@@ -240,7 +240,7 @@ class Demo:
             self._screen.error(str(error))
             return BAD_SETTINGS
         except (StackFailed, NoValkey, ProcessEnded, NeverSaid, NobodyJoined, PartLost) as error:
-            self._screen.error(str(error), logs=str(self._run_dir / "logs"))
+            self._screen.error(str(error), logs=str(self._run_dir))
             return FAILED
 
     async def _check_redis(self) -> None:
@@ -308,7 +308,7 @@ class Demo:
             )
         )
         if not any(call.steps for call in calls):
-            raise NobodyJoined(f"no caller could join. {calls[0].problem}. Cure: {self._cure_of_joining()}")
+            raise NobodyJoined(f"{calls[0].problem}. Cure: {self._cure_of_joining()}")
         expected = Expected(webhooks=self._livekit is None, turns=self._voice is None)
         checks = checks_of(calls, expected, errors_in(stack.processes.children))
         return Report(parts=stack.parts, calls=calls, checks=checks, took_s=time.monotonic() - self._began_at)
@@ -326,7 +326,7 @@ class Demo:
         verdict = ("All is well", "bold green") if report.ok else ("Something failed", "bold red")
         self._screen.line(f"{verdict[0]}, after {report.took_s:.0f} s.", verdict[1])
         if not report.ok:
-            self._screen.line(f"logs of every process: {self._run_dir / 'logs'}")
+            self._screen.line(f"everything about it, logs first: {self._run_dir}")
         if self._order.recordings or not self._order.once:
             self._screen.line(f"recordings, caller left and agent right: {self._recordings}")
         source = self._write_env(stack)
@@ -345,14 +345,11 @@ class Demo:
 
     def _what_is_real(self, stack: Stack) -> list[tuple[str, str, str]]:
         livekit = "yours, by LIVEKIT_URL" if self._livekit else "livekit-server, WebRTC over UDP on this machine"
+        webhooks = "if your LiveKit posts them here" if self._livekit else "signed by LiveKit, verified by the receiver"
         redis = "yours, by REDIS_URL" if self._redis else "Valkey, started for this run"
         return [
             ("rooms, audio", "real", livekit),
-            (
-                "webhooks",
-                "real",
-                "as your LiveKit is set up" if self._livekit else "signed by LiveKit, verified by the receiver",
-            ),
+            ("webhooks", "real", webhooks),
             ("Redis", "real", redis),
             ("programs", "real", f"a receiver and {len(stack.workers)} workers, each a process of its own"),
             ("callers", "scripted", "real participants who play recordings and measure what they hear"),

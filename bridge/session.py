@@ -28,12 +28,14 @@ HEALTHY_VOICE_S = 10.0
 """A voice session that lived so long counts as a success: the next failure starts the attempts anew."""
 
 PUT_OUT = {
-    "DUPLICATE_IDENTITY": Ending.EVICTED,
     "ROOM_DELETED": Ending.ROOM_OVER,
     "ROOM_CLOSED": Ending.ROOM_OVER,
     "PARTICIPANT_REMOVED": Ending.REMOVED,
 }
-"""What LiveKit's reason for putting us out means; any other one is a lost room."""
+"""What LiveKit's reason for putting us out means; any other one is a lost room, but for `EVICTED`."""
+
+EVICTED = "DUPLICATE_IDENTITY"
+"""Somebody joined under our identity: our successor, if the room is no longer ours; else one who must not."""
 
 
 async def carry(
@@ -94,6 +96,7 @@ class _Call:
         self._ending, self._code = Ending.BUG, ""
         self._doubt = asyncio.Event()
         """Set when the connection to the room is in doubt, and with it whether the room is still ours."""
+        self._is_evicted = False
         self._present: dict[str, int] = {}
         """Callers in the room now: participant sid -> joined, Unix ms."""
         self._served: dict[str, int] = {}
@@ -145,13 +148,15 @@ class _Call:
         """Task: while our connection is broken somebody else may have been granted the room.
 
         When the network returns, the SDK resumes by itself, and that evicts a successor: so ask, and leave unless the
-        answer is that the room is ours.
+        answer is that the room is ours. When it is ours and we were evicted all the same, there is no way back in.
         """
         while True:
             await self._doubt.wait()
             self._doubt.clear()
             if not await self._permit.confirm():
-                self.end(Ending.LEASE_LOST, "while_reconnecting")
+                self.end(Ending.LEASE_LOST, "evicted" if self._is_evicted else "while_reconnecting")
+            elif self._is_evicted:
+                self.end(Ending.EVICTED, EVICTED.lower())
 
     async def be_in_room(self) -> None:
         """Task: join, publish, and follow who comes and goes until nobody is left to serve."""
@@ -281,16 +286,22 @@ class _Call:
             case MicOut(track_sid=track_sid):
                 self.ear.mic_out(track_sid)
             case Reconnecting():
-                self.mouth.is_out = True
-                self._out_until_at = self._loop.time() + self._spec.out_of_room_s
-                self._journal.event("reconnecting")
-                self._doubt.set()
+                self._be_out("reconnecting")
             case Reconnected():
                 self.mouth.is_out = False
                 self._out_until_at = None
                 self._journal.event("reconnected")
+            case Out(reason=reason) if reason == EVICTED:
+                self._is_evicted = True
+                self._be_out("evicted")
             case Out(reason=reason):
                 self.end(PUT_OUT.get(reason, Ending.ROOM_LOST), reason.lower())
+
+    def _be_out(self, how: str) -> None:
+        self.mouth.is_out = True
+        self._out_until_at = self._loop.time() + self._spec.out_of_room_s
+        self._journal.event(how)
+        self._doubt.set()
 
     def _caller_in(self, person: Person) -> None:
         self._present[person.sid] = self._served[person.sid] = person.joined_unix_ms

@@ -61,7 +61,7 @@ class HeldCall:
         match name:
             case "joined" | "reconnected":
                 self._lease.room_connected()
-            case "reconnecting":
+            case "reconnecting" | "evicted":
                 self._lease.room_left_connected(now=self._loop.time())
         self._tell(self.grant.room, name, facts)
 

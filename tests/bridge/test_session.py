@@ -236,6 +236,19 @@ async def test_a_second_agent_evicts_the_first(desk: Desk) -> None:
     assert all(session.ended_by_session_end for session in desk.simulator.sessions())
 
 
+async def test_a_stale_agent_is_evicted_by_its_successor(desk: Desk) -> None:
+    """Put out of a room that is no longer its own, an agent says so: a lost lease, not a stolen identity."""
+    second = Desk(desk.livekit, desk.simulator, room=desk.room)
+    async with desk.caller() as caller, desk.call() as first_call:
+        await caller.agent_heard()
+        desk.owner.confirms = False
+        async with second.call():
+            outcome = await first_call
+            await second.owner.until("joined")
+    assert (outcome.ending, outcome.code) == (Ending.LEASE_LOST, "evicted")
+    assert "evicted" in desk.owner.story
+
+
 async def test_a_room_deleted_by_the_operator_is_over(desk: Desk) -> None:
     """The server's reason decides what becomes of the room."""
     async with desk.caller() as caller, desk.call() as call:

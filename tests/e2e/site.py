@@ -79,7 +79,10 @@ class Site:
 
     @asynccontextmanager
     async def hire(self, count: int = 1, /, **env: str) -> AsyncIterator[list[Child]]:
-        """Workers for one test, with these variables. After a test that went well those still running are ended by SIGTERM and exit 0."""
+        """Workers for one test, with these variables.
+
+        After a test that went well those that still run are ended by SIGTERM, and exit 0.
+        """
         first = len(self.stack.workers)
         try:
             yield [await self.stack.add_worker(env=env) for _ in range(count)]

@@ -50,7 +50,8 @@ async def test_a_worker_that_stood_still_wakes_up_silent(rough: Site) -> None:
         await caller.stay(frozen_at + FROZEN_S - asyncio.get_running_loop().time())
         owner.thaw()
         thawed_at = asyncio.get_running_loop().time()
-        await owner.wait_event("call_ended", room=room, timeout_s=PATIENCE_S)
+        ended = await owner.wait_event("call_ended", room=room, timeout_s=PATIENCE_S)
+        assert (ended.facts["ending"], ended.facts["level"]) == ("lease_lost", "info")
         async with rough.caller(next_room) as another:
             await another.agent_heard(PATIENCE_S)
         taken, _ = await rough.claimed(next_room, workers)

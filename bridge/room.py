@@ -38,7 +38,7 @@ SDK_LIMIT_S = 5.0
 """For every other call: in a healthy room they take milliseconds."""
 
 SHOW_LIMIT_S = 0.3
-"""For a change of attributes to be confirmed; usually some milliseconds. It is applied all the same, only unconfirmed."""
+"""For a change of attributes to be confirmed; usually some milliseconds. Unconfirmed, it is applied all the same."""
 
 _KINDS = {value: name.removeprefix("PARTICIPANT_KIND_") for name, value in rtc.ParticipantKind.items()}
 _REASONS = {value: name for name, value in rtc.DisconnectReason.items()}

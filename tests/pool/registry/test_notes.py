@@ -73,6 +73,7 @@ async def test_a_new_life_forgets_all_but_the_fence(world: World) -> None:
 
     await world.arrive(sid="RM_2", created=CREATED + 1, who="PA_2")
     state = await world.look()
+    assert await world.members("held:one") == set()
     new = await world.claim("two")
 
     assert ("RM_2", {"PA_2": world.clock.now}, None, ()) == (state.sid, state.callers, state.owner, state.attempts)

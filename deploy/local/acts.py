@@ -200,8 +200,9 @@ class _Call:
         delivery = signs.webhook_of(stack, self._room)
         noted_at = self._caller.connect_began_at
         if delivery:
-            noted_at = signs.clock(delivery)
-            self._step(What.WEBHOOK, noted_at, self._caller.connect_began_at, "dialling")
+            noted_at, took_ms = delivery
+            dialled_at = self._caller.connect_began_at
+            self._step(What.WEBHOOK, noted_at, dialled_at, "dialling", detail=f"accepted in {took_ms:.0f} ms")
         if claim:
             worker, line = claim
             since = "the webhook" if delivery else "dialling"

@@ -294,7 +294,7 @@ class Row:
 
 ROWS = (
     Row("caller in the room", What.IN_ROOM),
-    Row("webhook accepted", What.WEBHOOK),
+    Row("webhook received", What.WEBHOOK),
     Row("room claimed", What.CLAIMED),
     Row("agent in the room", What.AGENT_JOINED),
     Row("agent in the room", What.AGENT_JOINED, What.IN_ROOM, "the caller in the room"),

@@ -17,7 +17,7 @@ WIDTH = 100
 
 LABELS = {
     What.IN_ROOM: "in the room",
-    What.WEBHOOK: "webhook accepted",
+    What.WEBHOOK: "webhook received",
     What.CLAIMED: "room claimed",
     What.AGENT_JOINED: "agent joined",
     What.GREETED: "greeting heard",

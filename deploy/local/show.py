@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +95,7 @@ def run(order: Order, env: Mapping[str, str] = os.environ) -> int:
             screen.error(problem)
         return BAD_SETTINGS
     try:
-        with raised_as_interrupt(signal.SIGTERM, signal.SIGHUP):
+        with raised(signal.SIGTERM, signal.SIGHUP):
             if servers[1] is None:
                 find_or_build(say=lambda text: screen.line(text, "dim"), env=env)
             return in_folder_of_its_own(
@@ -120,7 +120,7 @@ def in_folder_of_its_own(make: "Callable[[Path], Demo]", screen: Screen) -> int:
     try:
         with (run_dir / "logs" / "demo.log").open("a") as log:  # the callers' words: the screen belongs to the demo
             logs.configure(json=True, variables={}, stream=log)
-            status = asyncio.run(make(run_dir).run())
+            status = run_until_signalled(make(run_dir).run, at_once=lambda: shutil.rmtree(run_dir, ignore_errors=True))
     except Exception:  # noqa: BLE001 - the boundary of the whole run: said in full, for it is a bug of the demo's own
         screen.error(f"the demo itself failed\n{traceback.format_exc()}", logs=str(run_dir))
         status = FAILED
@@ -271,7 +271,10 @@ class Demo:
         screen = self._screen
         screen.head("roompool demo", "Ctrl-C ends it at any moment")
         if self._voice:
-            screen.line("--real: every call is billed by AssemblyAI, by the minute, to your key.", "yellow")
+            screen.line(
+                "--real: AssemblyAI bills every call to your key, those of the script and those from the page.",
+                "yellow",
+            )
         if self._livekit:
             screen.line(f"LIVEKIT_URL: using {self._livekit.url}. Its webhooks reach us only if it posts them here;")
             screen.line("without them the workers find a caller by asking it for its rooms, which takes up to 5 s.")
@@ -354,7 +357,7 @@ class Demo:
             ("programs", "real", f"a receiver and {len(stack.workers)} workers, each a process of its own"),
             ("callers", "scripted", "real participants who play recordings and measure what they hear"),
             *(
-                [("voice", "real", "AssemblyAI's Voice Agent API")]
+                [("voice", "real", self._voice.url or "AssemblyAI's Voice Agent API")]
                 if self._voice
                 else [
                     ("voice", "simulated", "speaks AssemblyAI's API, greets, and plays back what it heard"),
@@ -439,8 +442,41 @@ def lost_part(stack: Stack) -> str:
 # -- signals, and the end of the process
 
 
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run_until_signalled(run: Callable[[], Coroutine[None, None, int]], *, at_once: Callable[[], object]) -> int:
+    """Run to the end, or until a signal ends programs; the exit status, 128 + n after signal n.
+
+    The first one cancels the run, which then ends what it started, in order. The second one ends this process there and
+    then, after `at_once`; whatever is on a leash ends with it.
+    """
+    got: list[int] = []
+
+    async def main() -> int:
+        running = asyncio.current_task()
+        assert running is not None
+
+        def end(number: signal.Signals) -> None:
+            if got:
+                at_once()
+                os._exit(INTERRUPTED + number)
+            got.append(number)
+            running.cancel()
+
+        for number in ENDING_SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
+        status = await run()
+        return INTERRUPTED + got[0] if got else status
+
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        return INTERRUPTED + got[0]
+
+
 class Interrupted(BaseException):
-    """A signal that ends programs came."""
+    """A signal other than Ctrl-C's that ends programs came."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -448,21 +484,15 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def raised_as_interrupt(*numbers: signal.Signals) -> Iterator[None]:
-    """Let these signals end us as Ctrl-C does, which cancels the run and waits for it to clean up."""
-    got: list[int] = []
+def raised(*numbers: signal.Signals) -> Iterator[None]:
+    """Raise `Interrupted` for these signals, as Python does KeyboardInterrupt for Ctrl-C."""
 
     def interrupt(number: int, _frame: object) -> None:
-        got.append(number)
-        signal.raise_signal(signal.SIGINT)
+        raise Interrupted(number)
 
     before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
-    except KeyboardInterrupt:
-        if got:
-            raise Interrupted(got[0]) from None
-        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

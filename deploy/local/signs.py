@@ -33,10 +33,13 @@ def clock(line: LogLine) -> float:
     return said_at(line, now=time.monotonic(), unix_now=time.time())
 
 
-def webhook_of(stack: Stack, room: str) -> LogLine | None:
-    """The first delivery about this room that was accepted as a caller's arrival, if there was one."""
+def webhook_of(stack: Stack, room: str) -> tuple[float, float] | None:
+    """When the first delivery that told of a caller in this room came, and how many milliseconds accepting it took."""
     said = stack.webhook.events("delivery", room=room, livekit_event="participant_joined", outcome="accepted")
-    return said[0] if said else None
+    if not said:
+        return None
+    took_ms = float(said[0].facts.get("duration_ms", 0.0))
+    return clock(said[0]) - took_ms / 1000, took_ms
 
 
 def holder_of(stack: Stack, room: str) -> Child | None:

@@ -269,6 +269,24 @@ async def test_nothing_outlives_it_however_it_is_ended(tmp_path: Path, number: i
     assert status == -9 or not list(tmp_path.iterdir())
 
 
+@pytest.mark.livekit
+@pytest.mark.timeout(90)
+async def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
+    """Whoever does not want to wait for good-byes says so twice: the same status, and nothing stays either."""
+    demo = await start_demo(tmp_path, "--once")
+    assert demo.stdout is not None
+    async with asyncio.timeout(60):
+        while b"in the room" not in await demo.stdout.readline():
+            pass
+    children = children_of(demo.pid)
+    demo.send_signal(signal.SIGINT)
+    demo.send_signal(signal.SIGINT)
+    await asyncio.wait_for(demo.communicate(), 30)
+    assert demo.returncode == 130
+    await until_gone(children)
+    assert not list(tmp_path.iterdir())
+
+
 def children_of(pid: int) -> list[int]:
     """The processes it started that are alive, by the kernel's word."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -149,7 +149,9 @@ class Story:
 
     async def claim(self, index: int) -> None:
         carrier = self.carriers[index]
-        waiting = await self.world.scores("waiting")
+        waiting = [
+            wanted for room, wanted in (await self.world.scores("waiting")).items() if await self.may(carrier, room)
+        ]
         if len(carrier.held) >= CAPACITY:  # it knows better than a Redis that lost its data
             return
 
@@ -158,8 +160,8 @@ class Story:
         if not isinstance(answer, Grant):
             assert answer is Refusal.FULL or not waiting
             return
-        # Age order: nobody who waited longer was passed over.
-        assert answer.wanted_unix_ms == min(waiting.values())
+        # Age order: nobody who waited longer was passed over. (A lease of its own that ended is noticed by the claim.)
+        assert all(answer.wanted_unix_ms <= wanted for wanted in waiting)
         # Fences rise with every grant of a name. Survives the loss of Redis' data, as time rises.
         assert answer.fence > self.last_fence.get(answer.room, 0)
         # A finished life is never granted. Ends with the loss of the tombstones.
@@ -179,6 +181,11 @@ class Story:
         self.history.append(answer)
         carrier.held[answer.room] = answer
         carrier.until[answer.room] = self.world.clock.now + answer.ttl_ms
+
+    async def may(self, carrier: Holder, room: str) -> bool:
+        """Whether this carrier is not barred from a room that waits."""
+        state = await self.look(room)
+        return state is None or state.bars.get(carrier.id, 0) <= state.now_unix_ms
 
     async def renew(self, index: int, sees: set[int]) -> None:
         carrier = self.carriers[index]

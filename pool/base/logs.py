@@ -29,7 +29,7 @@ DIGIT_RUN = re.compile(r"\d{5,}(?=\d\d)")
 """All but the last two of seven or more digits in a row. SIP puts phone numbers into room names and identities; the
 last two tell two callers apart in a log. Six digits stay, for ports, status codes and fractions of a second."""
 
-TOKEN = re.compile(r"eyJ[\w-]{10,}(?:\.[\w-]*)*")
+TOKEN = re.compile(r"\beyJ[\w-]{10,}(?:\.[\w-]*)*")
 """A JSON web token, whole or cut off. LiveKit's refusal repeats the token that it was shown, and the SDK's core logs
 the refusal (seen); with a clock that is off such a token is good elsewhere."""
 

@@ -21,7 +21,6 @@ from livekit.protocol.models import ParticipantInfo
 from redis.asyncio import Redis
 
 from bridge.caller.caller import Caller
-from bridge.caller.wav import hello
 from bridge.settings import DEFAULT_GREETING, DEFAULT_PROMPT
 from bridge.simulator.lines import MARK
 from deploy.local.processes import Child, LogLine
@@ -38,6 +37,7 @@ PATIENCE_S = 30.0
 
 END_S = 20.0
 LOOK_EVERY_S = 0.05
+A_TOKEN = r"\beyJ[\w-]{10}"
 RECONCILE_KEY = "roompool:reconcile"
 
 
@@ -97,11 +97,12 @@ class Site:
     async def claimed(
         self, room: str, workers: Sequence[Child], *, fence_above: int = 0, limit_s: float = PATIENCE_S
     ) -> tuple[Child, LogLine]:
-        """The worker that claimed the room under a fence above this one, and its line about it."""
+        """The worker that first claimed the room under a fence above this one, and its line about it."""
 
         async def look() -> tuple[Child, LogLine] | None:
-            found = ((worker, line) for worker in workers for line in worker.events("claimed", room=room))
-            return next(((worker, line) for worker, line in found if line.facts["fence"] > fence_above), None)
+            found = [(worker, line) for worker in workers for line in worker.events("claimed", room=room)]
+            later = (one for one in found if one[1].facts["fence"] > fence_above)
+            return min(later, key=lambda one: one[1].facts["fence"], default=None)
 
         claim = await until(look, f"a claim of {room!r} above fence {fence_above}", limit_s=limit_s)
         assert claim is not None
@@ -219,6 +220,14 @@ class Site:
         result: dict[str, Any] = answer.json()
         return result
 
+    async def speak_long(self, caller: Caller) -> None:
+        """Let the agent greet, then say something of a quarter of a minute, and return when that begins."""
+        await caller.agent_heard(PATIENCE_S)
+        silent_at = await caller.until_agent_silent(800, PATIENCE_S)
+        session = (await self.voice_sessions_of(caller.room_name))[-1]
+        assert await self.control("say", line="long", session_id=session["session_id"]) == {"sessions": 1}
+        await caller.until_agent_audible(PATIENCE_S, since=silent_at + 0.8)
+
     @asynccontextmanager
     async def faults(self, **faults: object) -> AsyncIterator[None]:
         """What goes wrong for voice sessions that open inside the block."""
@@ -250,14 +259,6 @@ class Site:
         return (await self._http.get(f"{ready.facts['ops_url']}/readyz")).status_code
 
 
-async def in_a_long_answer(caller: Caller) -> None:
-    """Let the agent greet, ask it something, and return when its answer begins; under the fault `long_reply`."""
-    await caller.agent_heard(PATIENCE_S)
-    await caller.until_agent_silent(800, PATIENCE_S)
-    asked = await caller.say(hello())
-    await caller.until_agent_audible(PATIENCE_S, since=asked.ended_at)
-
-
 def message(event: str, room: Mapping[str, Any], participant: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A webhook's body, as LiveKit fills it."""
     said = {"event": event, "room": dict(room), "id": f"EV_{secrets.token_hex(6)}", "createdAt": str(int(time.time()))}
@@ -273,8 +274,8 @@ def leaks(stack: Stack) -> list[str]:
     """Lines of any process that hold a secret, a token or what was said: file and text."""
     server = stack.livekit
     password = stack.redis.url.partition("://:")[2].partition("@")[0]
-    words = [server.api_secret, password, "eyJ", DEFAULT_PROMPT[:40], DEFAULT_GREETING, MARK]
-    telltale = re.compile("|".join(re.escape(word) for word in words if word))
+    words = [server.api_secret, password, DEFAULT_PROMPT[:40], DEFAULT_GREETING, MARK]
+    telltale = re.compile("|".join([A_TOKEN, *(re.escape(word) for word in words if word)]))
     return [f"{log.name}: {line}" for log in logs(stack) for line in lines(log) if telltale.search(line)]
 
 

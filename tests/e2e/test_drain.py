@@ -6,7 +6,7 @@ import pytest
 
 from bridge.caller.wav import hello
 from pool.registry import Standing
-from tests.e2e.site import END_S, PATIENCE_S, Site, in_a_long_answer, new_room
+from tests.e2e.site import END_S, PATIENCE_S, Site, new_room
 
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="session")]
 
@@ -39,12 +39,8 @@ async def test_calls_that_outlast_the_grace_are_left_to_another_worker(rough: Si
     The other worker goes on at once, without waiting for the end of a lease, and the two are never heard together.
     """
     room = new_room("grace")
-    async with (
-        rough.faults(long_reply=True),
-        rough.hire(ROOMPOOL_GRACE_S="1") as (leaving,),
-        rough.caller(room) as caller,
-    ):
-        await in_a_long_answer(caller)
+    async with rough.hire(ROOMPOOL_GRACE_S="1") as (leaving,), rough.caller(room) as caller:
+        await rough.speak_long(caller)
         _, claim = await rough.claimed(room, [leaving])
         async with rough.hire() as (other,):
             (first,) = await rough.voice_sessions_of(room)

@@ -31,7 +31,7 @@ async def test_a_caller_who_returns_gets_the_agent_again(calm: Site, workers: li
 
 
 async def test_an_agent_that_hung_up_stays_away_until_somebody_new_comes(calm: Site, workers: list[Child]) -> None:
-    """The caller who stays behind is left alone, also by the reconciler, which looks at the room again and again."""
+    """The caller who stays behind is left alone, also by the reconciler, pass after pass; somebody new is served."""
     room = new_room("hung-up")
     async with calm.caller(room) as caller:
         await caller.agent_heard(PATIENCE_S)
@@ -40,7 +40,7 @@ async def test_an_agent_that_hung_up_stays_away_until_somebody_new_comes(calm: S
         gone_at = await caller.agent_gone(PATIENCE_S)
         await calm.until_standing(room, Standing.RESTED)
         await looked_at_again(calm, room)
-        await calm.reconciled(2)
+        await calm.reconciled(1)
         state = await calm.until_standing(room, Standing.RESTED)
         assert len(state.callers) == 1
         assert len(calm.claims(room)) == 1
@@ -49,7 +49,7 @@ async def test_an_agent_that_hung_up_stays_away_until_somebody_new_comes(calm: S
             await newcomer.agent_heard(PATIENCE_S)
             assert newcomer.witness.agents_max == 1
             assert len(caller.witness.stays) == 2
-    (worker, claim) = await calm.claimed(room, workers)
+    worker, claim = await calm.claimed(room, workers)
     ended = await worker.wait_event("call_ended", room=room, fence=claim.facts["fence"])
     assert ended.facts["ending"] == "agent_hung_up"
 

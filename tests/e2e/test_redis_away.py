@@ -11,7 +11,7 @@ from bridge.caller.wav import hello
 from deploy.local.stack import Stack, StackOptions
 from deploy.local.valkey import Valkey
 from pool.registry import Standing
-from tests.e2e.site import PATIENCE_S, Site, in_a_long_answer, new_room
+from tests.e2e.site import PATIENCE_S, Site, new_room
 
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="session")]
 
@@ -59,8 +59,8 @@ async def test_calls_go_on_while_redis_is_away(site: Site, valkey: Valkey, how: 
     """For 8 s no lease can be renewed: the agent goes on speaking, and afterwards the room is still its own."""
     room = new_room(f"away-{how}")
     loop = asyncio.get_running_loop()
-    async with site.faults(long_reply=True), site.caller(room) as caller:
-        await in_a_long_answer(caller)
+    async with site.caller(room) as caller:
+        await site.speak_long(caller)
         before = await owners(site, [room])
         away_at = loop.time()
         if how == "frozen":

@@ -7,7 +7,7 @@ import pytest
 from bridge.caller import hearing
 from bridge.caller.wav import hello
 from deploy.local.processes import Child
-from tests.e2e.site import PATIENCE_S, Site, in_a_long_answer, new_room
+from tests.e2e.site import PATIENCE_S, Site, new_room
 
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="session")]
 
@@ -37,13 +37,9 @@ async def test_a_worker_that_stood_still_wakes_up_silent(rough: Site) -> None:
     """SIGSTOP in mid-sentence for longer than a lease: the other worker takes over, and after SIGCONT not one audible
     frame of the old agent comes; its process lives on and takes the next room."""
     room, next_room = new_room("frozen"), new_room("next")
-    async with (
-        rough.faults(long_reply=True),
-        rough.hire(2, ROOMPOOL_CAPACITY="1") as workers,
-        rough.caller(room) as caller,
-    ):
+    async with rough.hire(2, ROOMPOOL_CAPACITY="1") as workers, rough.caller(room) as caller:
         owner, _ = await rough.claimed(room, workers)
-        await in_a_long_answer(caller)
+        await rough.speak_long(caller)
         owner.freeze()
         frozen_at = asyncio.get_running_loop().time()
         await caller.agent_heard(PATIENCE_S, since=frozen_at)

@@ -5,7 +5,7 @@ import pytest
 from bridge.caller.caller import Caller
 from bridge.caller.wav import hello
 from deploy.local.processes import Child
-from tests.e2e.site import PATIENCE_S, Site, in_a_long_answer, new_room, until
+from tests.e2e.site import PATIENCE_S, Site, new_room, until
 
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="session")]
 
@@ -13,8 +13,8 @@ pytestmark = [pytest.mark.livekit, pytest.mark.timeout(180), pytest.mark.asyncio
 async def test_a_call_goes_on_when_the_voice_is_lost(calm: Site, workers: list[Child]) -> None:
     """A fresh voice session takes the place of the lost one; the agent stays in the room, and answers."""
     room = new_room("dropped")
-    async with calm.faults(long_reply=True), calm.caller(room) as caller:
-        await in_a_long_answer(caller)
+    async with calm.caller(room) as caller:
+        await calm.speak_long(caller)
         (lost,) = await calm.voice_sessions_of(room)
         assert await calm.control("drop", session_id=lost["session_id"]) == {"sessions": 1}
 

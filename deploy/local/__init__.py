@@ -2,6 +2,6 @@
 
 Reading order: `leash` (a child never outlives its parent), `server` (one server under a leash), `valkey`,
 `livekit_binary`, `livekit_server`, `processes` (roompool's own programs), `stack` (all of it together).
-The demo on top of it: `demo` (command line), `show` (one run), `acts` (the calls), `signs` (what the logs say of them),
-`report` (what it comes to), `screen` (how it looks).
+The demo on top of it: `demo` (command line), `order` (what was asked for), `show` (one run), `acts` (the calls),
+`signs` (what logs say of them), `report` (what it comes to), `screen` (how it looks), `ending` (signals, the rest).
 """

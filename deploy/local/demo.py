@@ -32,7 +32,8 @@ def demo(
     Example: ./dev demo --once --record recordings
     """
     try:
-        from deploy.local.show import Order, run  # half a second that --help should not wait for
+        from deploy.local.order import Order  # these two take half a second that --help should not wait for
+        from deploy.local.show import run
 
         leave(run(Order(once=once, as_json=as_json, real=real, recordings=record)))
     except KeyboardInterrupt:

@@ -7,72 +7,44 @@ it ends (`--once`), or stays up with a page to talk to the agent until Ctrl-C.
 import asyncio
 import json
 import os
-import shutil
+import secrets
 import signal
+import string
 import sys
-import tempfile
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from redis.exceptions import RedisError
-
+from deploy.local.ending import (
+    BAD_SETTINGS,
+    FAILED,
+    INTERRUPTED,
+    Interrupted,
+    let_go,
+    new_run_dir,
+    raised,
+    remove,
+    run_until_signalled,
+)
 from deploy.local.livekit_binary import NoLiveKitServer, find_or_build
 from deploy.local.livekit_server import ExternalLiveKit
+from deploy.local.order import BadSettings, Order, check_redis, external_servers_of, make_folder, voice_of
 from deploy.local.processes import NeverSaid, ProcessEnded
 from deploy.local.report import CallMade, Expected, Report, as_json, checks_of, env_file
 from deploy.local.screen import Screen
 from deploy.local.server import LocalServer
 from deploy.local.signs import errors_in
-from deploy.local.stack import RealVoice, Stack, StackFailed, StackOptions, external_servers
+from deploy.local.stack import RealVoice, Stack, StackFailed, StackOptions
 from deploy.local.valkey import ExternalRedis, NoValkey
 from pool.base import logs
-from pool.registry import Carriers
-from pool.registry.connect import lease_redis
-
-OK = 0
-FAILED = 1
-BAD_SETTINGS = 2
-INTERRUPTED = 128  # plus the signal's number
-
-RUN_DIR_PREFIX = "roompool-demo-"
-PID_FILE = "pid"
-"""In a run folder for as long as its demo runs."""
 
 SIMULATOR_ARGS = ("--endpoint-ms", "600", "--onset-ms", "300", "--barge-in-ms", "400", "--lead-silence-ms", "200")
 """Quicker than the service it stands for, so that nobody waits for a demo: the defaults are what was measured there."""
 
-FRESH_BEAT_MS = 10_000
-"""A worker beats every two seconds; one whose last beat is older than this is gone."""
-
 LOOK_EVERY_S = 1.0
 """How soon a person is told that a server died under the demo."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What was asked for.
-
-    Attributes:
-        recordings: Where the WAVs go; None puts them into the run folder.
-    """
-
-    once: bool
-    as_json: bool
-    real: bool
-    recordings: Path | None
-
-
-class BadSettings(Exception):
-    """The demo cannot start as it was asked to. `problems` are lines for a person: variable, fault, cure."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
 
 
 class NobodyJoined(RuntimeError):
@@ -98,9 +70,7 @@ def run(order: Order, env: Mapping[str, str] = os.environ) -> int:
         with raised(signal.SIGTERM, signal.SIGHUP):
             if servers[1] is None:
                 find_or_build(say=lambda text: screen.line(text, "dim"), env=env)
-            return in_folder_of_its_own(
-                lambda folder: Demo(order, screen, folder, *servers, voice_of(order, env)), screen
-            )
+            return run_in_folder(order, screen, *servers, voice_of(order, env))
     except Interrupted as error:
         return INTERRUPTED + error.number
     except KeyboardInterrupt:
@@ -110,93 +80,27 @@ def run(order: Order, env: Mapping[str, str] = os.environ) -> int:
         return BAD_SETTINGS if env.get("LIVEKIT_SERVER_BIN") else FAILED
 
 
-def in_folder_of_its_own(make: "Callable[[Path], Demo]", screen: Screen) -> int:
-    """Run a demo in a new folder, which stays when it failed; its exit status."""
-    sweep_left_behind()
-    run_dir = Path(tempfile.mkdtemp(prefix=RUN_DIR_PREFIX))
-    (run_dir / PID_FILE).write_text(str(os.getpid()))
-    (run_dir / "logs").mkdir()
+def run_in_folder(
+    order: Order,
+    screen: Screen,
+    redis: ExternalRedis | None,
+    livekit: ExternalLiveKit | None,
+    voice: RealVoice | None,
+) -> int:
+    """Run a demo in a new folder; its exit status."""
+    run_dir = new_run_dir()
     status = INTERRUPTED
     try:
         with (run_dir / "logs" / "demo.log").open("a") as log:  # the callers' words: the screen belongs to the demo
             logs.configure(json=True, variables={}, stream=log)
-            status = run_until_signalled(make(run_dir).run, at_once=lambda: shutil.rmtree(run_dir, ignore_errors=True))
+            demo = Demo(order, screen, run_dir, redis, livekit, voice)
+            status = run_until_signalled(demo.run, at_once=lambda: remove(run_dir))
     except Exception:  # noqa: BLE001 - the boundary of the whole run: said in full, for it is a bug of the demo's own
         screen.error(f"the demo itself failed\n{traceback.format_exc()}", logs=str(run_dir))
         status = FAILED
     finally:
-        if status == FAILED:
-            (run_dir / PID_FILE).unlink()
-        else:
-            shutil.rmtree(run_dir, ignore_errors=True)
+        let_go(run_dir, status)
     return status
-
-
-def sweep_left_behind() -> None:
-    """Remove the folders of demos that were killed: nobody else could."""
-    for noted in Path(tempfile.gettempdir()).glob(f"{RUN_DIR_PREFIX}*/{PID_FILE}"):
-        try:
-            os.kill(int(noted.read_text()), 0)
-        except ProcessLookupError:
-            shutil.rmtree(noted.parent, ignore_errors=True)
-        except (OSError, ValueError):  # somebody else's, or just being made
-            continue
-
-
-# -- settings
-
-
-def external_servers_of(order: Order, env: Mapping[str, str]) -> tuple[ExternalRedis | None, ExternalLiveKit | None]:
-    """The servers of others to use, checked.
-
-    Raises:
-        BadSettings: with every problem there is.
-    """
-    redis, livekit = None, None
-    problems = problems_of(order, env)
-    try:
-        redis, livekit = external_servers(env)
-    except ValueError as error:
-        problems.append(f"{error}.")
-    if problems:
-        raise BadSettings(problems)
-    return redis, livekit
-
-
-def problems_of(order: Order, env: Mapping[str, str]) -> list[str]:
-    """What is wrong with the settings, a line each. Pure."""
-    problems = []
-    if order.real and not env.get("ASSEMBLYAI_API_KEY", "").strip():
-        problems.append("ASSEMBLYAI_API_KEY: is not set. Cure: set it to your key, or leave out --real.")
-    livekit = env.get("LIVEKIT_URL", "")
-    if livekit and not livekit.startswith(("ws://", "wss://")):
-        problems.append("LIVEKIT_URL: is no address of LiveKit. Cure: one beginning with ws:// or wss://, or unset it.")
-    redis = env.get("REDIS_URL", "")
-    if redis and not redis.startswith(("redis://", "rediss://", "unix://")):
-        problems.append(
-            "REDIS_URL: is no address of Redis. Cure: one beginning with redis:// or rediss://, or unset it."
-        )
-    return problems
-
-
-def make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise BadSettings(
-            [f"--record {folder}: cannot be written to ({error.strerror}). Cure: another folder."]
-        ) from None
-
-
-def voice_of(order: Order, env: Mapping[str, str]) -> RealVoice | None:
-    if not order.real:
-        return None
-    return RealVoice(env["ASSEMBLYAI_API_KEY"].strip(), env.get("ROOMPOOL_VOICE_URL") or None)
-
-
-# -- the run
 
 
 class Demo:
@@ -220,7 +124,9 @@ class Demo:
         self._began_at = time.monotonic()
         self._recordings = (order.recordings or run_dir / "recordings").absolute()
         # On servers of others our agents must not walk into rooms that are none of ours.
-        self._rooms = "demo-" if redis is None and livekit is None else f"demo-{os.getpid()}-"
+        # Letters only: logs mask long numbers, and what they say of a room is found by its name.
+        mark = "".join(secrets.choice(string.ascii_lowercase) for _ in range(5))
+        self._rooms = f"demo-{mark}-" if redis or livekit else "demo-"
 
     async def run(self) -> int:
         """The exit status: 0 when every check was passed.
@@ -228,7 +134,8 @@ class Demo:
         Ended by cancellation alone when it stays up.
         """
         try:
-            await self._check_redis()
+            if self._redis:
+                await check_redis(self._redis)
             self._greet()
             async with Stack.start(self._options()) as stack:
                 report = await self._perform(stack)
@@ -242,30 +149,6 @@ class Demo:
         except (StackFailed, NoValkey, ProcessEnded, NeverSaid, NobodyJoined, PartLost) as error:
             self._screen.error(str(error), logs=str(self._run_dir))
             return FAILED
-
-    async def _check_redis(self) -> None:
-        """A Redis of others must answer, and have no workers yet: they would take our rooms and we theirs.
-
-        Raises:
-            BadSettings: It does not, or it has.
-        """
-        if self._redis is None:
-            return
-        redis = lease_redis(self._redis.url)
-        try:
-            carriers = await Carriers(redis).list()
-        except (RedisError, OSError) as error:
-            problem = f"REDIS_URL: does not answer as it should ({type(error).__name__}). Cure: check it, or unset it."
-            raise BadSettings([problem]) from None
-        finally:
-            await redis.aclose()
-        if any(seen.beat_age_ms < FRESH_BEAT_MS for seen in carriers):
-            raise BadSettings(
-                [
-                    "REDIS_URL: workers are at work there, and would share their calls with the demo. "
-                    "Cure: a database of its own, by another number at the end of the address; or unset it."
-                ]
-            )
 
     def _greet(self) -> None:
         screen = self._screen
@@ -437,62 +320,3 @@ def lost_part(stack: Stack) -> str:
         if child is not None and child.exit_code is not None:
             return child.name
     return ""
-
-
-# -- signals, and the end of the process
-
-
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def run_until_signalled(run: Callable[[], Coroutine[None, None, int]], *, at_once: Callable[[], object]) -> int:
-    """Run to the end, or until a signal ends programs; the exit status, 128 + n after signal n.
-
-    The first one cancels the run, which then ends what it started, in order. The second one ends this process there and
-    then, after `at_once`; whatever is on a leash ends with it.
-    """
-    got: list[int] = []
-
-    async def main() -> int:
-        running = asyncio.current_task()
-        assert running is not None
-
-        def end(number: signal.Signals) -> None:
-            if got:
-                at_once()
-                os._exit(INTERRUPTED + number)
-            got.append(number)
-            running.cancel()
-
-        for number in ENDING_SIGNALS:
-            asyncio.get_running_loop().add_signal_handler(number, end, number)
-        status = await run()
-        return INTERRUPTED + got[0] if got else status
-
-    try:
-        return asyncio.run(main())
-    except asyncio.CancelledError:
-        return INTERRUPTED + got[0]
-
-
-class Interrupted(BaseException):
-    """A signal other than Ctrl-C's that ends programs came."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-@contextmanager
-def raised(*numbers: signal.Signals) -> Iterator[None]:
-    """Raise `Interrupted` for these signals, as Python does KeyboardInterrupt for Ctrl-C."""
-
-    def interrupt(number: int, _frame: object) -> None:
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import report, show, signs
+from deploy.local import ending, report, signs
+from deploy.local.order import BadSettings, Order, check_redis, problems_of
 from deploy.local.processes import LogLine
 from deploy.local.report import CallMade, Expected, Report, Step, What
 from deploy.local.stack import Part
+from deploy.local.valkey import ExternalRedis
+from pool.registry import Carrier, Carriers
+from pool.registry.connect import lease_redis
 from tests.peers.pids import is_alive, until_gone
 
 ALL = Expected(webhooks=True, turns=True)
@@ -168,8 +172,8 @@ def test_a_line_is_never_later_than_it_was_read(facts: dict[str, str]) -> None:
 # -- settings
 
 
-def order(*, real: bool = False) -> show.Order:
-    return show.Order(once=True, as_json=False, real=real, recordings=None)
+def order(*, real: bool = False) -> Order:
+    return Order(once=True, as_json=False, real=real, recordings=None)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +187,29 @@ def order(*, real: bool = False) -> show.Order:
 )
 def test_every_wrong_setting_is_named_with_a_cure(env: dict[str, str], real: bool, named: list[str]) -> None:
     """All problems at once, each a line that begins with the variable."""
-    problems = show.problems_of(order(real=real), env)
+    problems = problems_of(order(real=real), env)
     assert [problem.partition(":")[0] for problem in problems] == named
     assert all("Cure:" in problem for problem in problems)
+
+
+async def test_a_redis_with_workers_of_others_is_refused(redis_url: str) -> None:
+    """An empty Redis will do; one whose workers beat would mix their calls with ours."""
+    await check_redis(ExternalRedis(redis_url))
+    redis = lease_redis(redis_url)
+    await Carriers(redis).beat(
+        Carrier(
+            "c-1", worker="w", host="h", pid=1, revision="", capacity=1, in_use=0, draining=False, started_unix_ms=1
+        )
+    )
+    await redis.aclose()
+    with pytest.raises(BadSettings, match="workers are at work there"):
+        await check_redis(ExternalRedis(redis_url))
+
+
+async def test_a_redis_that_does_not_answer_is_refused() -> None:
+    """A wrong port is a wrong setting, said before anything starts."""
+    with pytest.raises(BadSettings, match="does not answer"):
+        await check_redis(ExternalRedis("redis://127.0.0.1:1/0"))
 
 
 def test_a_folder_left_behind_is_removed_and_one_in_use_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,11 +218,11 @@ def test_a_folder_left_behind_is_removed_and_one_in_use_is_not(tmp_path: Path, m
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     for name, pid in {"killed": str(ended.pid), "running": str(os.getpid()), "failed": ""}.items():
-        (tmp_path / f"{show.RUN_DIR_PREFIX}{name}").mkdir()
+        (tmp_path / f"{ending.RUN_DIR_PREFIX}{name}").mkdir()
         if pid:
-            (tmp_path / f"{show.RUN_DIR_PREFIX}{name}" / show.PID_FILE).write_text(pid)
-    show.sweep_left_behind()
-    assert sorted(path.name.removeprefix(show.RUN_DIR_PREFIX) for path in tmp_path.iterdir()) == ["failed", "running"]
+            (tmp_path / f"{ending.RUN_DIR_PREFIX}{name}" / ending.PID_FILE).write_text(pid)
+    ending.sweep_left_behind()
+    assert sorted(path.name.removeprefix(ending.RUN_DIR_PREFIX) for path in tmp_path.iterdir()) == ["failed", "running"]
 
 
 # -- the whole of it, as a user runs it

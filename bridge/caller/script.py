@@ -22,11 +22,11 @@ STOPS_S = 5.0
 TURN_OVER_MS = 800
 """A reply is over after this much silence; pauses between its sentences are shorter."""
 
-SILENT_MS = 300
-"""The agent has stopped for an interruption when it has been silent this long."""
+SILENT_MS = 600
+"""The agent has stopped for an interruption when it has been silent this long: longer than the pauses of speech."""
 
-INTERRUPT_AFTER_S = 0.6
-"""Into the reply: past its first words, well before its end."""
+INTERRUPT_AFTER_S = 1.4
+"""Into the reply: past its first words, and past the pause that follows them (the simulator's is 0.3 s)."""
 
 Tell = Callable[[float, str], None]
 """Told of each step: when it happened, in ms from the start of connect, and a short sentence."""
@@ -126,7 +126,7 @@ class _Script:
         spoken = await self._caller.say(self._plan.interruption)
         self._say_when(spoken.started_at, "caller interrupts")
         stopped_at = await self._caller.fell_silent(spoken.started_at, SILENT_MS, STOPS_S)
-        stop_ms = round(max(0.0, stopped_at - spoken.started_at) * 1000)
+        stop_ms = round((stopped_at - spoken.started_at) * 1000)
         self._findings.barge_in_stop_ms = stop_ms
         self._say_when(stopped_at, f"agent fell silent, {stop_ms} ms after the interruption began")
 

@@ -21,7 +21,6 @@ async def test_a_draining_worker_takes_no_room_and_ends_with_its_last_call(rough
         assert await rough.readiness(worker) == 503
         async with rough.caller(new) as waiting:
             await rough.until_standing(new, Standing.WAITING)
-            await caller.until_agent_silent(800, PATIENCE_S)
             asked = await caller.say(hello())
             await caller.until_agent_audible(PATIENCE_S, since=asked.ended_at)
             await caller.hang_up()

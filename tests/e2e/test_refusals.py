@@ -1,5 +1,6 @@
 """LiveKit or the voice says no: one clear line, an entry in the room's story, and the process lives."""
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -31,38 +32,39 @@ TRIES = 3
 async def test_a_refusal_is_told_once_a_try_with_its_cure(
     rough: Site, env: dict[str, str], ending: str, to_check: str
 ) -> None:
-    """Each try ends in one line that names the setting to look at; `why` has it, too; after three the room waits for a
-    person, and once another worker is there and somebody says `retry`, the caller is served."""
+    """Each try ends in one line that names the setting to look at, and `why` has it, too; the process stays ready.
+
+    After three of them the room waits for a person.
+    """
     room = new_room("refused")
-    async with rough.caller(room) as caller:
-        async with rough.hire(**env) as (worker,):
-            ended = await until_tried(worker, room)
-            assert [(line.facts["ending"], line.facts["level"]) for line in ended] == [(ending, "error")] * TRIES
-            assert all(to_check in line.facts["cure"] for line in ended)
-            await rough.until_standing(room, Standing.QUARANTINED)
-            told = (await rough.ask("why", room, "--json"))["story"]
-            reasons = [line["facts"]["cure"] for line in told if line["event"] == "ended"]
-            assert len(reasons) == TRIES
-            assert all(to_check in reason for reason in reasons)
-            assert tracebacks(worker) == []
-            assert await rough.readiness(worker) == 200
-        async with rough.hire():
-            retry = await rough.stack.run(new_room("retry"), ["retry", room])
-            assert await retry.wait_ended(timeout_s=PATIENCE_S) == 0
-            await caller.agent_heard(PATIENCE_S)
-            await caller.hang_up()
+    async with rough.caller(room) as caller, rough.hire(**env) as (worker,):
+        ended = await until_tried(worker, room)
+        assert [(line.facts["ending"], line.facts["level"]) for line in ended] == [(ending, "error")] * TRIES
+        assert all(to_check in line.facts["cure"] for line in ended)
+        await rough.until_standing(room, Standing.QUARANTINED)
+        story = (await rough.ask("why", room, "--json"))["story"]
+        told = [line["facts"] for line in story if line["event"] == "ended"]
+        assert [facts["ending"] for facts in told] == [ending] * TRIES
+        assert all(to_check in facts["cure"] for facts in told)
+        assert tracebacks(worker) == []
+        assert await rough.readiness(worker) == 200
+        assert caller.witness.heard_at is None
 
 
 async def test_a_worker_that_fails_in_one_room_serves_the_next(rough: Site) -> None:
-    """The voice refuses the configuration for one room; the same process carries the next room's call."""
-    refused, served = new_room("refused"), new_room("served")
-    async with rough.hire() as (worker,):
-        async with rough.faults(refuse_voice=True), rough.caller(refused):
-            (first, *_) = await until_tried(worker, refused, tries=1)
-            assert first.facts["ending"] == "voice_misfit"
-        async with rough.caller(served) as caller:
-            await caller.agent_heard(PATIENCE_S)
-        assert len(worker.events("claimed", room=served)) == 1
+    """The voice refuses the configuration for one room; the same process carries the next room's call, and the first
+    one's once the fault is mended and somebody says `roompool retry`."""
+    room, served = new_room("refused"), new_room("served")
+    async with rough.hire() as (worker,), AsyncExitStack() as calls:
+        async with rough.faults(refuse_voice=True):
+            caller = await calls.enter_async_context(rough.caller(room))
+            await until_tried(worker, room)
+        await rough.until_standing(room, Standing.QUARANTINED)
+        async with rough.caller(served) as another:
+            await another.agent_heard(PATIENCE_S)
+        assert await rough.ask("retry", room, "--json") == {"room": room, "lifted": True}
+        await caller.agent_heard(PATIENCE_S)
+        assert {line.facts["ending"] for line in worker.events("call_ended", room=room)} == {"voice_misfit"}
 
 
 async def test_a_voice_that_is_withdrawn_is_replaced_by_the_next_one(rough: Site) -> None:
@@ -75,14 +77,14 @@ async def test_a_voice_that_is_withdrawn_is_replaced_by_the_next_one(rough: Site
         assert len(rough.claims(room)) == 1
 
 
-async def until_tried(worker: Child, room: str, *, tries: int = TRIES) -> list[LogLine]:
-    """Wait until so many calls in the room have ended, and return their lines."""
+async def until_tried(worker: Child, room: str) -> list[LogLine]:
+    """Wait until the calls of so many tries have ended, and return their lines."""
 
     async def look() -> list[LogLine]:
         ended = worker.events("call_ended", room=room)
-        return ended if len(ended) >= tries else []
+        return ended if len(ended) >= TRIES else []
 
-    return await until(look, f"{tries} tries in {room!r}")
+    return await until(look, f"{TRIES} tries in {room!r}")
 
 
 def tracebacks(worker: Child) -> list[str]:

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from bridge.errors import BridgeError
-from bridge.settings import BridgeSettings
+from bridge.settings import BridgeSettings, LiveKitSettings
 from bridge.spec import Ending, Journal, LinkSpec, Outcome, Permit, SessionSpec, Stop, VoiceSpec
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "Journal",
     "Stop",
     "BridgeSettings",
+    "LiveKitSettings",
     "BridgeError",
 ]
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import structlog
 from pydantic import ValidationError
 
-from bridge import BridgeSettings, Ending, Outcome, SessionSpec, Stop, carry
+from bridge.settings import HandSettings, problems_of
+from bridge.spec import Ending, Outcome, SessionSpec, Stop
 
 log = structlog.get_logger()
 
@@ -21,6 +22,20 @@ EXAMPLE = """example:
 
 The room may also be given as ROOM_NAME. The agent waits for callers for --wait seconds and leaves when they have left.
 The settings are in the README; they are read from the environment and from .env."""
+
+
+ORDERLY = frozenset(
+    {
+        Ending.CALLER_LEFT,
+        Ending.NOBODY_THERE,
+        Ending.AGENT_HUNG_UP,
+        Ending.LIMIT_REACHED,
+        Ending.REMOVED,
+        Ending.ROOM_OVER,
+        Ending.STOPPED,
+    }
+)
+"""Endings that are nobody's failure."""
 
 
 class Always:
@@ -37,6 +52,12 @@ class Always:
     async def confirm(self) -> bool:
         """Always."""
         return True
+
+    def connected(self) -> None:
+        """Nothing follows from it."""
+
+    def disconnected(self) -> None:
+        """Nothing follows from it."""
 
 
 class Log:
@@ -56,30 +77,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         "python -m bridge", description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--room", default=os.environ.get("ROOM_NAME", "voice-agent-demo"), help="the room to join")
+    parser.add_argument("--room", help="the room to join; default: ROOM_NAME, or voice-agent-demo")
     parser.add_argument("--wait", type=float, default=600.0, help="seconds to wait for a first caller")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("livekit").setLevel(logging.CRITICAL)  # the SDK repeats a refused token
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     try:
-        settings = BridgeSettings(_env_file=".env")
+        settings = HandSettings(_env_file=".env")
     except ValidationError as error:
-        for fault in error.errors(include_input=False, include_url=False):
-            sys.stderr.write(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}\n")
+        sys.stderr.writelines(f"{line}\n" for line in problems_of(HandSettings, error))
         raise SystemExit(2) from None
-    outcome = asyncio.run(call(settings, arguments.room, arguments.wait))
+    outcome = asyncio.run(call(settings, arguments.room or settings.room_name, arguments.wait))
     log.info("call_ended", ending=outcome.ending.value, code=outcome.code, call_ms=outcome.call_ms)
     sys.stderr.flush()
     # Leaving through the interpreter's own shutdown can abort in the SDK's native threads (seen).
-    os._exit(0 if outcome.ending in (Ending.CALLER_LEFT, Ending.AGENT_HUNG_UP, Ending.STOPPED) else 1)
+    os._exit(0 if outcome.ending in ORDERLY else 1)
 
 
-async def call(settings: BridgeSettings, room: str, wait_s: float) -> Outcome:
+async def call(settings: HandSettings, room: str, wait_s: float) -> Outcome:
     """Carry one call in `room`; Ctrl-C and SIGTERM end it politely."""
-    from bridge.tokens import agent_token  # brings livekit-api, which the settings' errors should not wait for
+    # These bring LiveKit's libraries, which wrong settings should not wait for.
+    from bridge.session import carry
+    from bridge.tokens import agent_token
 
     stop = Stop()
     loop = asyncio.get_running_loop()

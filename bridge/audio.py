@@ -88,5 +88,5 @@ class Backlog:
         return frame
 
     def away(self) -> None:
-        """The voice went away: from here on leading silence is trimmed again."""
-        self._words = False
+        """The voice went away: silence is trimmed again, unless words still wait before it."""
+        self._words = bool(self._frames)

@@ -1,9 +1,8 @@
 """Series of the bridge. No room labels: a room name is unbounded, and may hold a phone number."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 CALLS = Counter("roompool_calls_total", "Calls ended, by ending.", ["ending"])
-CALLS_RUNNING = Gauge("roompool_calls_running", "Calls this process carries now.")
 JOIN_SECONDS = Histogram(
     "roompool_join_seconds",
     "From taking a room to being in it.",
@@ -17,14 +16,16 @@ VOICE_READY_SECONDS = Histogram(
 BARGE_INS = Counter("roompool_barge_ins_total", "Times a caller cut in while the agent spoke.")
 VOICE_SESSIONS = Counter("roompool_voice_sessions_total", "Voice sessions opened.")
 VOICE_FAILURES = Counter(
-    "roompool_voice_failures_total", "Voice sessions refused, failed or broken, by code.", ["code"]
+    "roompool_voice_failures_total", "Voice sessions that failed, and faults told in one, by kind.", ["kind"]
 )
 VOICE_SURPRISES = Counter("roompool_voice_surprises_total", "Messages of the voice peer that we did not expect.")
 UNACKNOWLEDGED_FAREWELLS = Counter(
     "roompool_voice_farewells_unacknowledged_total", "Voice sessions whose end the peer did not confirm in time."
 )
 AUDIO_DROPPED_MS = Counter("roompool_audio_dropped_ms_total", "Audio dropped because a buffer was full.", ["way"])
-FRAMES_MUTED = Counter("roompool_frames_muted_total", "Frames not spoken because the room was not surely ours.")
+FRAMES_MUTED = Counter(
+    "roompool_frames_muted_total", "Frames not spoken because the room was out of reach or not surely ours."
+)
 ABANDONED_SDK_CALLS = Counter(
     "roompool_sdk_calls_abandoned_total", "Calls into LiveKit's SDK that did not end within their limit."
 )

@@ -8,7 +8,7 @@ from bridge.playout import Playout
 from bridge.room import AgentRoom
 from bridge.spec import Journal, Permit, VoiceSpec
 from bridge.turn import Beat, Floor, Turn, beat_of
-from bridge.voice.events import ReplyAudio, VoiceEvent
+from bridge.voice.events import ReplyAudio, ReplyDone, ReplyStarted, VoiceEvent
 
 UNHEARD_S = 2.0
 """How long the first word waits for somebody to subscribe to the agent's track. Then it is said anyway."""
@@ -36,6 +36,9 @@ class Mouth:
         self._speech = asyncio.Event()
         self._all_said = asyncio.Event()
         """Set while everything that may be handed over has been."""
+        self._open_reply = ""
+        self._is_hushed = False
+        """Whether speech is being held back because the room is not surely ours."""
         self._audible = False
         """Whether the open reply was heard yet; a reply opens up to two seconds before its first sound."""
         self._state = "initializing"
@@ -73,20 +76,25 @@ class Mouth:
         beat = beat_of(event)
         if beat is None:
             return
+        surprises = self._turn.surprises
         if self._turn.advance(beat):
             self._flush(beat)
-        match beat:
-            case Beat.REPLY_STARTED:
+        if self._turn.surprises > surprises:
+            metrics.VOICE_SURPRISES.inc()
+        match event:
+            case ReplyStarted(reply=reply):
+                self._open_reply = reply
                 self._audible = False
                 self.replies += 1
-            case Beat.REPLY_ENDED:
+            case ReplyDone():
+                self._open_reply = ""
                 self._playout.finish()
                 self._speech.set()
         self._show_floor()
 
     def hush(self) -> None:
         """Stop playing, now."""
-        self._playout.flush(ahead_ms=self._room.clear())
+        self._playout.flush(ahead_ms=self._room.clear(), open_reply=self._open_reply)
 
     async def last_words(self) -> None:
         """Let the caller hear what the agent said before it hung up, within reason."""
@@ -110,8 +118,9 @@ class Mouth:
                 self._all_said.set()
                 self._show_floor()
             elif self.is_out or not self._permit.may_speak():
-                self.frames_muted += 1
+                self._hold_back()
             elif self._is_worth_saying(frame):
+                self._is_hushed = False
                 await self._room.play(frame)
 
     async def show(self, joined: asyncio.Event) -> None:
@@ -122,6 +131,13 @@ class Mouth:
             self._state_changed.clear()
             if not await self._room.show({"lk.agent.state": self._state}):
                 self._state_changed.set()
+
+    def _hold_back(self) -> None:
+        """One frame not said; with the first one, what was handed over before and is still to be sent goes as well."""
+        self.frames_muted += 1
+        if not self._is_hushed:
+            self._is_hushed = True
+            self._room.clear()
 
     def _is_worth_saying(self, frame: bytes) -> bool:
         """All but the silence that opens a reply while we are behind: there time is won back unheard."""
@@ -139,7 +155,7 @@ class Mouth:
     def _flush(self, beat: Beat) -> None:
         ahead_ms = self._room.clear()
         is_cut = ahead_ms > 0 or self._playout.queued_ms > 0 or beat is Beat.REPLY_INTERRUPTED
-        heard_ms = self._playout.flush(ahead_ms=ahead_ms)
+        heard_ms = self._playout.flush(ahead_ms=ahead_ms, open_reply=self._open_reply)
         if is_cut and self._audible:
             self._audible = False
             self.barge_ins += 1

@@ -79,18 +79,21 @@ class Playout:
             self._pieces.append(bytes(step - rest))
             self._queued_bytes += step - rest
 
-    def flush(self, *, ahead_ms: int) -> int:
+    def flush(self, *, ahead_ms: int, open_reply: str = "") -> int:
         """Drop what was not heard, and ignore what still comes of this reply.
 
         Args:
             ahead_ms: What the audio source still held when it was cleared.
+            open_reply: A reply that has opened and may not have sent any audio yet; what it sends is ignored too.
 
         Returns:
             Milliseconds of the reply that the caller has heard. A second call returns the same number.
         """
-        if self._reply and (not self._flushed or self._flushed[-1] != self._reply):
-            self._flushed.append(self._reply)
+        if self._reply not in self._flushed:
             self._handed_bytes = max(self._handed_bytes - ahead_ms * BYTES_PER_MS, 0)
+        for reply in (self._reply, open_reply):
+            if reply and reply not in self._flushed:
+                self._flushed.append(reply)
         self._pieces.clear()
         self._queued_bytes = 0
         return self._handed_bytes // BYTES_PER_MS

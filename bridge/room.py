@@ -6,6 +6,7 @@ It decides nothing: who is a caller, which microphone is heard and when a call e
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import structlog
 from livekit import rtc
 from livekit.rtc.participant import PublishTrackError
 
-from bridge.errors import RoomRefused, RoomUnreachable
+from bridge.errors import RoomError, RoomRefused, RoomUnreachable
 from bridge.listen import Person
 from bridge.shield import see_through
 from bridge.spec import RATE_HZ, SessionSpec
@@ -43,8 +44,11 @@ SHOW_LIMIT_S = 0.3
 _KINDS = {value: name.removeprefix("PARTICIPANT_KIND_") for name, value in rtc.ParticipantKind.items()}
 _REASONS = {value: name for name, value in rtc.DisconnectReason.items()}
 
-_REFUSED = ("401", "403", "unauthorized", "invalid token", "permission")
-"""Words in the SDK's one error type that tell a refusal from a network failure; it carries nothing else."""
+_REFUSED = re.compile(r"\b(401|403)\b|unauthorized|invalid token|permissions denied", re.IGNORECASE)
+"""What tells a refusal from a network failure in the SDK's one error, which carries nothing but text."""
+
+_ADDRESS = re.compile(r"\b(wss?|https?)://\S+")
+"""Taken out of that text first: ports and tokens hold any digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +112,13 @@ class AgentRoom:
         self._publication: rtc.LocalTrackPublication | None = None
         self._events: asyncio.Queue[RoomEvent] = asyncio.Queue(maxsize=EVENTS_BOUND)
         self._overrun = False
+        self._has_left = False
 
-    async def join(self) -> str:
-        """Join, and return the sid of the room's life that we are in.
+    async def join(self) -> tuple[str, list[Person]]:
+        """Join, and return the sid of the room's life that we are in, and who is there already.
 
-        Everybody already there is told as an event. Not cancellable before it has ended; then the room is left.
+        Not cancellable before it has ended. A join that outlives its limit leaves by itself once it succeeds: a late
+        agent would put out whoever was granted the room since.
 
         Raises:
             RoomRefused: LiveKit does not accept our token.
@@ -121,21 +127,16 @@ class AgentRoom:
         self._listen()
         options = rtc.RoomOptions(auto_subscribe=True, dynacast=False)
         try:
-            await see_through(
-                self._room.connect(self._spec.url, self._spec.token, options),
-                name="room_connect",
-                limit_s=CONNECT_LIMIT_S,
-            )
+            await see_through(self._connect(options), name="room_connect", limit_s=CONNECT_LIMIT_S)
+            async with asyncio.timeout(SDK_LIMIT_S):
+                sid = await self._room.sid
         except rtc.ConnectError as error:
-            text = error.message.lower()
-            if any(word in text for word in _REFUSED):
-                raise RoomRefused("token_refused") from error
-            raise RoomUnreachable("connect_failed") from error
+            raise _connect_error(error.message) from None  # its text may repeat the token
         except TimeoutError as error:
             raise RoomUnreachable("connect_timed_out") from error
-        for participant in self._room.remote_participants.values():
-            self._on_person(participant)
-        return await asyncio.wait_for(self._room.sid, SDK_LIMIT_S)
+        except RuntimeError as error:
+            raise RoomUnreachable("disconnected_while_joining") from error
+        return sid, [_person(participant) for participant in self._room.remote_participants.values()]
 
     async def publish(self) -> None:
         """Publish the agent's voice: 24 kHz mono, as a microphone, which is where front-ends look for an agent."""
@@ -168,11 +169,18 @@ class AgentRoom:
         return await self._events.get()
 
     async def play(self, pcm: bytes) -> None:
-        """Hand a frame to the room. Waits while more than the queue's size is ahead. Never cancelled half-way."""
+        """Hand a frame to the room. Waits while more than the queue's size is ahead. Never cancelled half-way.
+
+        Raises:
+            RoomUnreachable: the room takes no frames any more.
+        """
         if self._source is None:
             return
         frame = rtc.AudioFrame(pcm, RATE_HZ, 1, len(pcm) // 2)
-        await see_through(self._source.capture_frame(frame), name="capture_frame", limit_s=SDK_LIMIT_S)
+        try:
+            await see_through(self._source.capture_frame(frame), name="capture_frame", limit_s=SDK_LIMIT_S)
+        except Exception as error:  # the SDK raises nothing more particular
+            raise RoomUnreachable("frame_refused") from error
 
     def clear(self) -> int:
         """Drop what was handed over and not yet sent; return about how many milliseconds that was."""
@@ -192,7 +200,8 @@ class AgentRoom:
                 yield bytes(event.frame.data.cast("B"))
         finally:
             # Left open, it would deliver the next participant's audio on the reused receiver (seen).
-            await see_through(stream.aclose(), name="close_stream", limit_s=SDK_LIMIT_S)
+            with contextlib.suppress(TimeoutError):  # counted and logged as abandoned
+                await see_through(stream.aclose(), name="close_stream", limit_s=SDK_LIMIT_S)
 
     async def show(self, attributes: dict[str, str]) -> bool:
         """Set attributes of ours, which front-ends read, and return whether the room confirmed it in time.
@@ -212,6 +221,7 @@ class AgentRoom:
         First the queue, then the room, then the source: a frame in flight at the end makes the SDK complain, and a
         room left after the server closed it leaks.
         """
+        self._has_left = True
         self._deafen()
         self.clear()
         try:
@@ -222,6 +232,11 @@ class AgentRoom:
             source, self._source = self._source, None
             if source is not None:
                 await source.aclose()
+
+    async def _connect(self, options: rtc.RoomOptions) -> None:
+        await self._room.connect(self._spec.url, self._spec.token, options)
+        if self._has_left:
+            await self._room.disconnect()
 
     def _put(self, event: RoomEvent) -> None:
         try:
@@ -262,6 +277,12 @@ class AgentRoom:
     def _deafen(self) -> None:
         for name, callback in getattr(self, "_callbacks", {}).items():
             self._room.off(name, callback)
+
+
+def _connect_error(text: str) -> RoomError:
+    if _REFUSED.search(_ADDRESS.sub("", text)):
+        return RoomRefused("token_refused")
+    return RoomUnreachable("connect_failed")
 
 
 def _person(participant: rtc.RemoteParticipant) -> Person:

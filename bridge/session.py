@@ -19,7 +19,7 @@ from bridge.recap import Memory, Said
 from bridge.room import AgentRoom, MicIn, MicOut, Out, PersonIn, PersonOut, Reconnected, Reconnecting, RoomEvent
 from bridge.spec import Ending, Journal, Outcome, Permit, SessionSpec, Stop
 from bridge.voice.events import AgentSaid, CallerSaid, VoiceEnded, VoiceEvent, VoiceFault
-from bridge.voice.link import VoiceLink, dial
+from bridge.voice.link import VoiceLink, dial, say_farewell
 from bridge.voice.retry import GiveUp, Retry
 
 log = structlog.get_logger()
@@ -55,27 +55,33 @@ async def carry(
     """
     call = _Call(spec, permit, journal, farewells)
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(call.be_in_room(), name="room"),
-                group.create_task(call.hold_voice(), name="voice"),
-                group.create_task(call.mouth.say(call.joined), name="say"),
-                group.create_task(call.mouth.show(call.joined), name="show"),
-                group.create_task(call.ear.listen(), name="listen"),
-                group.create_task(call.ear.pass_on(), name="pass_on"),
-                group.create_task(call.confirm_doubts(), name="confirm"),
-                group.create_task(call.obey(stop), name="obey"),
-            ]
-            await call.over.wait()
-            call.mouth.hush()
-            for task in tasks:
-                task.cancel()
+        try:
+            await _run(call, stop)
+        finally:
+            await call.room.leave()
     except* Exception as bugs:  # the boundary of a call: its neighbours in this process go on
         log.error("call_bug", exc_info=bugs)
         call.end(Ending.BUG)
-    finally:
-        await call.room.leave()
     return call.outcome()
+
+
+async def _run(call: "_Call", stop: Stop) -> None:
+    """The tasks of a call, until it is over."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(call.be_in_room(), name="room"),
+            group.create_task(call.hold_voice(), name="voice"),
+            group.create_task(call.speak(), name="say"),
+            group.create_task(call.mouth.show(call.joined), name="show"),
+            group.create_task(call.ear.listen(), name="listen"),
+            group.create_task(call.ear.pass_on(), name="pass_on"),
+            group.create_task(call.confirm_doubts(), name="confirm"),
+            group.create_task(call.obey(stop), name="obey"),
+        ]
+        await call.over.wait()
+        call.mouth.hush()
+        for task in tasks:
+            task.cancel()
 
 
 class _Call:
@@ -140,6 +146,13 @@ class _Call:
             frames_muted=self.mouth.frames_muted,
         )
 
+    async def speak(self) -> None:
+        """Task: say what the voice says, until the room takes no more of it."""
+        try:
+            await self.mouth.say(self.joined)
+        except RoomError as error:
+            self.end(Ending.ROOM_LOST, error.code)
+
     async def obey(self, stop: Stop) -> None:
         """Task: end when the owner of the room says so."""
         self.end(await stop.wait())
@@ -164,7 +177,7 @@ class _Call:
             self.end(Ending.LEASE_LOST, "not_joined")
             return
         try:
-            sid = await self.room.join()
+            sid, people = await self.room.join()
             if self._spec.sid is not None and sid != self._spec.sid:
                 self.end(Ending.WRONG_LIFE)
                 return
@@ -174,8 +187,11 @@ class _Call:
             return
         self._joined_ms = self._since_start_ms()
         metrics.JOIN_SECONDS.observe(self._joined_ms / 1000)
+        self._permit.connected()
         self._journal.event("joined", after_ms=self._joined_ms)
         self._alone_until_at = self._loop.time() + self._spec.nobody_s
+        for person in people:
+            self._on_room(PersonIn(person))
         self.joined.set()
         while (event := await self._next_room_event()) is not None:
             self._on_room(event)
@@ -188,18 +204,18 @@ class _Call:
         voice = self._spec.voice
         while not self.over.is_set():
             try:
-                link = await dial(self._spec.link, voice, retry.voice)
+                link = await dial(self._spec.link, voice, retry.voice, farewells=self._farewells)
                 await self._converse(link, retry)
             except VoiceError as error:
                 step = retry.failed(error)
-                metrics.VOICE_FAILURES.labels(error.code).inc()
+                metrics.VOICE_FAILURES.labels(type(error).__name__).inc()
                 self._journal.event("voice_failed", code=error.code)
                 if isinstance(step, GiveUp):
                     self.end(_ending_of(step.error), step.error.code)
                     return
                 log.warning("voice_failed", code=error.code, next_voice=step.voice, again_in_s=round(step.wait_s, 2))
                 await asyncio.sleep(step.wait_s)
-            if self._voice_sessions:  # greeted once; the next session goes on where this one stopped
+            if self.mouth.first_sound_at is not None:  # greeted; the next session goes on where this one stopped
                 prompt = self._memory.extend(self._spec.voice.prompt)
                 voice = dataclasses.replace(self._spec.voice, greeting="", prompt=prompt)
 
@@ -218,8 +234,8 @@ class _Call:
         except VoiceClosed:
             await link.abort()
             raise
-        except asyncio.CancelledError:
-            self._farewells.create_task(_say_farewell(link), name="farewell")
+        except BaseException:
+            self._farewells.create_task(say_farewell(link), name="farewell")
             raise
         finally:
             self.ear.detach()
@@ -253,7 +269,7 @@ class _Call:
                 raise VoiceClosed("session_expired")
             case VoiceFault(code=code, param=param):
                 log.warning("voice_fault", code=code, param=param)
-                metrics.VOICE_FAILURES.labels(code).inc()
+                metrics.VOICE_FAILURES.labels("VoiceFault").inc()
             case VoiceEnded():
                 self._journal.event("agent_hangs_up")
 
@@ -277,10 +293,10 @@ class _Call:
             case PersonIn(person=person):
                 if is_caller(person, agent_identity=self._spec.identity):
                     self._caller_in(person)
+                else:  # never a caller, or no longer: permissions can be taken away
+                    self._person_out(person.sid, "")
             case PersonOut(sid=sid, reason=reason):
-                self.ear.person_out(sid)
-                if self._present.pop(sid, None) is not None:
-                    self._caller_out(reason)
+                self._person_out(sid, reason)
             case MicIn():
                 self.ear.mic_in(event)
             case MicOut(track_sid=track_sid):
@@ -290,6 +306,7 @@ class _Call:
             case Reconnected():
                 self.mouth.is_out = False
                 self._out_until_at = None
+                self._permit.connected()
                 self._journal.event("reconnected")
             case Out(reason=reason) if reason == EVICTED:
                 self._is_evicted = True
@@ -300,6 +317,7 @@ class _Call:
     def _be_out(self, how: str) -> None:
         self.mouth.is_out = True
         self._out_until_at = self._loop.time() + self._spec.out_of_room_s
+        self._permit.disconnected()
         self._journal.event(how)
         self._doubt.set()
 
@@ -310,7 +328,10 @@ class _Call:
         self.ear.caller_in(person.sid)
         self._journal.callers(self._present)
 
-    def _caller_out(self, reason: str) -> None:
+    def _person_out(self, sid: str, reason: str) -> None:
+        self.ear.person_out(sid)
+        if self._present.pop(sid, None) is None:
+            return
         self._journal.callers(self._present)
         if self._present:
             return
@@ -328,10 +349,3 @@ def _ending_of(error: VoiceError) -> Ending:
     if isinstance(error, VoiceRefused):
         return Ending.VOICE_REFUSED
     return Ending.VOICE_MISFIT if isinstance(error, VoiceMisfit) else Ending.VOICE_LOST
-
-
-async def _say_farewell(link: VoiceLink) -> None:
-    """End the vendor's session, outside the path of the call."""
-    if not await link.farewell():
-        metrics.UNACKNOWLEDGED_FAREWELLS.inc()
-        log.warning("farewell_unacknowledged", voice_session=link.ready.voice_session)

@@ -6,7 +6,7 @@ Each field's description is the cure shown when the variable is missing or wrong
 from typing import Annotated, Any
 
 import orjson
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bridge.spec import LinkSpec, VoiceSpec
@@ -25,8 +25,8 @@ Names = Annotated[tuple[str, ...], NoDecode]
 """A list in one variable: comma-separated, or a JSON array of strings."""
 
 
-class BridgeSettings(BaseSettings):
-    """What a call needs: LiveKit, the voice peer, and how the agent behaves."""
+class LiveKitSettings(BaseSettings):
+    """How to reach LiveKit."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", populate_by_name=True, env_file_encoding="utf-8", env_ignore_empty=True
@@ -44,6 +44,11 @@ class BridgeSettings(BaseSettings):
     livekit_api_secret: SecretStr = Field(
         alias="LIVEKIT_API_SECRET", min_length=1, description="the secret of that API key"
     )
+
+
+class BridgeSettings(LiveKitSettings):
+    """What a call needs: LiveKit, the voice peer, and how the agent behaves."""
+
     assemblyai_api_key: SecretStr = Field(
         alias="ASSEMBLYAI_API_KEY",
         min_length=1,
@@ -182,3 +187,20 @@ class BridgeSettings(BaseSettings):
     def link_spec(self) -> LinkSpec:
         """Where the voice peer is."""
         return LinkSpec(dialect=self.voice_dialect, url=self.voice_url, key=self.assemblyai_api_key.get_secret_value())
+
+
+class HandSettings(BridgeSettings):
+    """What `python -m bridge` reads: a call's settings, and which room."""
+
+    room_name: str = Field(default="voice-agent-demo", alias="ROOM_NAME", min_length=1, description="the room to join")
+
+
+def problems_of(cls: type[BaseSettings], error: ValidationError) -> list[str]:
+    """One line for each wrong variable, with its cure. What it was set to is never repeated: it may be a secret."""
+    cures = {str(field.alias): field.description for field in cls.model_fields.values()}
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False, include_context=False):
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        problem = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}: {problem}. Cure: set it to {cures.get(name, 'something else')}.")
+    return lines

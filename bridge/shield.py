@@ -16,6 +16,9 @@ from bridge.metrics import ABANDONED_SDK_CALLS
 log = structlog.get_logger()
 T = TypeVar("T")
 
+_abandoned: "set[asyncio.Task[Any]]" = set()
+"""Keeps given-up calls alive: asyncio itself holds tasks by weak references, and a collected one is a cancelled one."""
+
 
 async def see_through(call: Coroutine[Any, Any, T], *, name: str, limit_s: float) -> T:
     """Run `call` to its end and return what it returns.
@@ -38,6 +41,7 @@ async def see_through(call: Coroutine[Any, Any, T], *, name: str, limit_s: float
     if not task.done():
         ABANDONED_SDK_CALLS.inc()
         log.error("sdk_call_abandoned", call=name, limit_s=limit_s)
+        _abandoned.add(task)
         task.add_done_callback(_ignore)
     if cancelled is not None:
         if task.done():
@@ -50,5 +54,6 @@ async def see_through(call: Coroutine[Any, Any, T], *, name: str, limit_s: float
 
 def _ignore(task: "asyncio.Task[Any]") -> None:
     """Take an abandoned result, so that asyncio does not report it as forgotten."""
+    _abandoned.discard(task)
     if not task.cancelled():
         task.exception()

@@ -39,6 +39,9 @@ class LinkSpec:
     key: str = field(repr=False)
     dial_s: float = 10.0
     ready_s: float = 15.0
+    ping_s: float = 5.0
+    """How often the peer is pinged, and how long it may take to answer: a half-open link is noticed within ten seconds,
+    which is as long as a caller's words are kept."""
     farewell_s: float = 5.0
     """How long the peer's acknowledgement of our end is awaited; without it the vendor bills on for 30 s."""
 
@@ -127,6 +130,12 @@ class Permit(Protocol):
 
     async def confirm(self) -> bool:
         """Ask whoever grants the room, now. False also when there is no answer."""
+
+    def connected(self) -> None:
+        """The call's connection to the room stands, for the first time or again."""
+
+    def disconnected(self) -> None:
+        """It is broken: from now on somebody else may be in the room, and only an answer can tell."""
 
 
 class Journal(Protocol):

@@ -87,7 +87,8 @@ class Turn:
         if after is None:
             self.surprises += 1
             return False
-        if beat is Beat.CALLER_STARTED and not self._barge_in and self.floor is Floor.AGENT:
+        if beat is Beat.CALLER_STARTED and not self._barge_in:
+            self.floor = self.floor if self.floor is Floor.AGENT else after
             return False
         self.floor = after
         return beat in FLUSHES

@@ -3,9 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+import structlog
+
 from bridge import Ending, Stop
-from pool.lease import Lease, Leave
+from pool.lease import Lease, Leave, State
 from pool.registry import Grant, Held, Renewal
+
+log = structlog.get_logger()
 
 Tell = Callable[[str, str, Mapping[str, int | float | str]], None]
 """Room, event, facts: an entry for `roompool why`. Never blocks."""
@@ -31,6 +35,7 @@ class HeldCall:
         self._renew = renew
         self._loop = asyncio.get_running_loop()
         self._present: dict[str, int] = {}
+        self._state = State.OWN
 
     @property
     def held(self) -> Held:
@@ -56,13 +61,16 @@ class HeldCall:
         await self._renew()
         return self._lease.is_confirmed and self.may_join()
 
+    def connected(self) -> None:
+        """The call is in the room."""
+        self._lease.room_connected()
+
+    def disconnected(self) -> None:
+        """It is not, for the moment or for good."""
+        self._lease.room_left_connected(now=self._loop.time())
+
     def event(self, name: str, **facts: int | float | str) -> None:
-        """A step of the call, for the story; the connection's ups and downs are the lease's business too."""
-        match name:
-            case "joined" | "reconnected":
-                self._lease.room_connected()
-            case "reconnecting" | "evicted":
-                self._lease.room_left_connected(now=self._loop.time())
+        """A step of the call, for the story."""
         self._tell(self.grant.room, name, facts)
 
     def callers(self, present: Mapping[str, int]) -> None:
@@ -80,7 +88,15 @@ class HeldCall:
         self._obey()
 
     def _obey(self) -> None:
-        leave = self._lease.must_leave(self._loop.time())
+        now = self._loop.time()
+        state = self._lease.state(now)
+        if state is not self._state and state is not State.LOST:  # that one is told with its reason, below
+            log.info(
+                "lease_changed", room=self.grant.room, fence=self.grant.fence, was=self._state.value, now=state.value
+            )
+            self._tell(self.grant.room, state.value, {"was": self._state.value})
+            self._state = state
+        leave = self._lease.must_leave(now)
         if leave is not None:
             if not self.stop.is_asked:
                 self._tell(self.grant.room, "must_leave", {"reason": leave.value})

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import assert_never
 
+import stamina
 import structlog
 from redis.exceptions import RedisError
 
@@ -50,7 +51,8 @@ class Carrier:
         self._settings = settings
         self._limits = Limits(capacity=settings.capacity)
         self._loop = asyncio.get_running_loop()
-        self._calls: dict[str, HeldCall] = {}
+        self._calls: dict[int, HeldCall] = {}
+        """By fence: a room may be granted to us again while its last call is still on its way out."""
         self._claims_wanted = 0
         self._claim = asyncio.Event()
         self._draining = False
@@ -58,6 +60,7 @@ class Carrier:
         self._entries: asyncio.Queue[tuple[str, str, Mapping[str, int | float | str]]] = asyncio.Queue(STORY_BOUND)
         self._renewing = asyncio.Lock()
         self._renewed_at = self._loop.time()
+        self._is_answered = True
         metrics.CAPACITY.set(settings.capacity)
         metrics.IN_USE.set_function(lambda: self.in_use)
 
@@ -90,8 +93,13 @@ class Carrier:
 
     async def room_finished(self, room: str) -> None:
         """A job says that a room is over: if it is ours, ask the registry now."""
-        if room in self._calls:
+        if any(call.grant.room == room for call in self._calls.values()):
             await self.renew()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the last round of renewals was answered. While not, a sweep might end leases that can be renewed."""
+        return self._is_answered
 
     def answered(self) -> None:
         """Redis answered somebody in this process."""
@@ -160,6 +168,7 @@ class Carrier:
         async with self._renewing:
             calls = list(self._calls.values())
             if not calls:
+                self._is_answered = True
                 return True
             sent_at = self._loop.time()
             try:
@@ -169,6 +178,9 @@ class Carrier:
                 metrics.RENEWALS.labels("unreachable").inc(len(calls))
                 for call in calls:
                     call.unanswered(sent_at=sent_at)
+                if self._is_answered:
+                    log.warning("renewals_unanswered", calls=len(calls))
+                self._is_answered = False
                 return False
             metrics.RENEWAL_SECONDS.observe(self._loop.time() - sent_at)
             for call, answer in zip(calls, answers, strict=True):
@@ -178,6 +190,9 @@ class Carrier:
                 else:  # an error reply about this room alone
                     metrics.RENEWALS.labels("error").inc()
                     call.unanswered(sent_at=sent_at)
+            if not self._is_answered:
+                log.info("renewals_answered", calls=len(calls))
+            self._is_answered = True
             self.answered()
             return True
 
@@ -199,9 +214,11 @@ class Carrier:
         return answer, sent_at
 
     def _start(self, grant: Grant, sent_at: float, calls: asyncio.TaskGroup, farewells: asyncio.TaskGroup) -> None:
-        lease = Lease(grant.fence, sent_at=sent_at, hold_s=self._settings.hold_s, tick_s=RENEW_S)
+        lease = Lease(
+            grant.fence, sent_at=sent_at, ttl_s=grant.ttl_ms / 1000, hold_s=self._settings.hold_s, tick_s=RENEW_S
+        )
         call = HeldCall(grant, lease, tell=self._tell, renew=self.renew)
-        self._calls[grant.room] = call
+        self._calls[grant.fence] = call
         metrics.WAITED_SECONDS.observe(grant.waited_ms / 1000)
         log.info("claimed", room=grant.room, fence=grant.fence, attempt=grant.attempt, waited_ms=grant.waited_ms)
         call.abandon = calls.create_task(self._carry(call, farewells), name=f"call_{grant.fence}").cancel
@@ -210,20 +227,24 @@ class Carrier:
         """Task, one a call: from the claim to the release."""
         room, fence = call.grant.room, call.grant.fence
         with structlog.contextvars.bound_contextvars(room=room, fence=fence):
-            async with self._slot(room):
-                outcome = await carry(
-                    self._spec(call.grant), permit=call, journal=call, stop=call.stop, farewells=farewells
-                )
+            async with self._slot(fence):
+                try:
+                    outcome = await carry(
+                        self._spec(call.grant), permit=call, journal=call, stop=call.stop, farewells=farewells
+                    )
+                except Exception:  # the boundary of a call: the others of this process go on
+                    log.exception("call_bug")
+                    outcome = Outcome(Ending.BUG)
                 await self._release(call.grant, outcome)
                 self._report(room, outcome)
 
     @asynccontextmanager
-    async def _slot(self, room: str) -> AsyncIterator[None]:
+    async def _slot(self, fence: int) -> AsyncIterator[None]:
         """The call's place in the carrier, given back whatever happens."""
         try:
             yield
         finally:
-            del self._calls[room]
+            del self._calls[fence]
             self.room_made.set()
             self.want_claim()
             self._note_if_empty()
@@ -244,7 +265,6 @@ class Carrier:
                 settings.livekit_api_secret.get_secret_value(),
                 identity=settings.agent_identity,
                 name=settings.agent_name,
-                carrier=self.id,
             ),
             identity=settings.agent_identity,
             voice=settings.voice_spec(),
@@ -262,7 +282,9 @@ class Carrier:
             return
         try:
             async with asyncio.timeout(RELEASE_LIMIT_S):
-                await self._rooms.release(self.id, grant.room, grant.fence, release)
+                async for attempt in stamina.retry_context(on=(RedisError, OSError), attempts=3, wait_initial=0.1):
+                    with attempt:  # a release that ran unheard of answers False the second time, and changes nothing
+                        await self._rooms.release(self.id, grant.room, grant.fence, release)
         except (RedisError, OSError) as error:
             metrics.RELEASES_FAILED.inc()
             log.warning("release_failed", error=type(error).__name__)

@@ -30,6 +30,8 @@ async def sweep_forever(carrier: Carrier, rooms: Rooms) -> None:
         await asyncio.sleep(pause_s)
         carrier.loop_lag_s = max(loop.time() - slept_at - pause_s, 0.0)
         metrics.LOOP_LAG_SECONDS.set(carrier.loop_lag_s)
+        if not carrier.is_answered:
+            continue
         try:
             moved = await rooms.due()
         except (RedisError, OSError) as error:

@@ -4,11 +4,7 @@ from bridge import agent_token
 from pool.registry import Grant
 
 
-def token_for(grant: Grant, key: str, secret: str, *, identity: str, name: str, carrier: str) -> str:
-    """A token for our agent in the granted room, with carrier, fence and the room's life in its attributes."""
-    attributes = {
-        "roompool.carrier": carrier,
-        "roompool.fence": str(grant.fence),
-        "roompool.sid": grant.sid,
-    }
+def token_for(grant: Grant, key: str, secret: str, *, identity: str, name: str) -> str:
+    """A token for our agent in the granted room. Its fence can be read there; which machine it runs on cannot."""
+    attributes = {"roompool.fence": str(grant.fence)}
     return agent_token(key, secret, room=grant.room, identity=identity, name=name, attributes=attributes)

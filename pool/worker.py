@@ -145,10 +145,11 @@ class Worker:
             await self._signalled.wait()
             await self._drain_calls(carrier, carriers, stop_queue)
             await queue
+            carrier.abandon_calls()
+            await carrier.empty()  # what is still joining keeps its lease until it is out: bounded by the SDK's limits
             await carrier.told(limit_s=STORY_LIMIT_S)
             for loop in loops:
                 loop.cancel()
-            carrier.abandon_calls()
 
     async def _drain_calls(self, carrier: Carrier, carriers: Carriers, stop_queue: asyncio.Event) -> None:
         """No new rooms; calls end by themselves up to the grace; the rest leaves and is released for others."""

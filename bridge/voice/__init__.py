@@ -11,9 +11,6 @@ from bridge.voice.events import VoiceEvent
 class Dialect(Protocol):
     """A vendor's protocol, sans-I/O. One object a voice session."""
 
-    input_rate_hz: int
-    output_rate_hz: int
-
     def headers(self, key: str) -> Mapping[str, str]: ...
     def hello(self, spec: VoiceSpec, voice: str) -> bytes: ...
     def audio(self, pcm: bytes | memoryview) -> bytes: ...

@@ -16,6 +16,7 @@ import pybase64
 from bridge.spec import VoiceSpec
 from bridge.voice.events import (
     AgentSaid,
+    BadMessage,
     CallerSaid,
     CallerStarted,
     CallerStopped,
@@ -46,15 +47,8 @@ _AUDIO_TAIL = b'"}'
 _VOICE_LIST = re.compile(r"Must be one of: ([a-z0-9_, -]{1,2000})")
 
 
-class BadMessage(ValueError):
-    """The voice peer sent something that is not a message of its protocol. The peer is at fault."""
-
-
 class AssemblyAI:
     """One voice session's translation. Holds nothing but the name of the reply that is open."""
-
-    input_rate_hz = 24_000
-    output_rate_hz = 24_000
 
     def __init__(self) -> None:
         self._open_reply = ""
@@ -111,7 +105,9 @@ class AssemblyAI:
         config = frame.get("config")
         output = config.get("output") if isinstance(config, dict) else None
         voice = output.get("voice") if isinstance(output, dict) else None
-        return Ready(voice_session=_text(frame, "session_id"), voice=voice if isinstance(voice, str) else "")
+        return Ready(
+            voice_session=_word(_text(frame, "session_id")), voice=_word(voice) if isinstance(voice, str) else ""
+        )
 
     def _reply_started(self, frame: Mapping[str, Any]) -> VoiceEvent:
         self._open_reply = _text(frame, "reply_id")
@@ -140,7 +136,7 @@ class AssemblyAI:
     def _fault(self, frame: Mapping[str, Any]) -> VoiceEvent:
         found = _VOICE_LIST.search(_text(frame, "message"))
         names = tuple(name.strip() for name in found[1].split(",") if name.strip()) if found else ()
-        return VoiceFault(_code(_text(frame, "code")), param=_text(frame, "param"), valid_voices=names)
+        return VoiceFault(_word(_text(frame, "code")).lower() or "unnamed", _word(_text(frame, "param")), names)
 
     _DECODERS: Mapping[str, Callable[["AssemblyAI", Mapping[str, Any]], VoiceEvent]] = {
         "session.ready": _ready,
@@ -162,6 +158,6 @@ def _text(frame: Mapping[str, Any], field: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _code(raw: str) -> str:
-    """The peer's error code, made safe for a log line and a label: lower case, letters and underscores, at most 40."""
-    return re.sub(r"[^a-z_]", "", raw.lower())[:40] or "unnamed"
+def _word(raw: str) -> str:
+    """A peer's name for something, made safe for a log line: letters, digits, dots, dashes, underscores, at most 64."""
+    return re.sub(r"[^A-Za-z0-9._\[\]-]", "", raw[:256])[:64]

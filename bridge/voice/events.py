@@ -6,6 +6,10 @@
 from dataclasses import dataclass
 
 
+class BadMessage(ValueError):
+    """The voice peer sent something that is not a message of its protocol. The peer is at fault."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The voice session is open; audio may flow. `voice` is the voice it resolved, empty when it did not say."""

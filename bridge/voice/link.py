@@ -12,12 +12,11 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
+from bridge import metrics
 from bridge.errors import VoiceBusy, VoiceClosed, VoiceError, VoiceMisfit, VoiceRefused
-from bridge.metrics import VOICE_SURPRISES
 from bridge.spec import LinkSpec, VoiceSpec
 from bridge.voice import DIALECTS, Dialect
-from bridge.voice.assemblyai import BadMessage
-from bridge.voice.events import Ready, Unknown, VoiceEnded, VoiceEvent, VoiceFault
+from bridge.voice.events import BadMessage, Ready, Unknown, VoiceEnded, VoiceEvent, VoiceFault
 
 log = structlog.get_logger()
 
@@ -55,14 +54,38 @@ def status_error(status: int) -> VoiceError:
 
 
 class VoiceLink:
-    """An open, ready voice session. Made by `dial`; ended by `farewell` or, when there is no time, by `abort`."""
+    """A voice session over an open socket. Made by `dial`; ended by `farewell` or, if there is no time, by `abort`."""
 
-    def __init__(self, socket: ClientConnection, dialect: Dialect, ready: Ready, spec: LinkSpec) -> None:
-        self.ready = ready
+    def __init__(self, socket: ClientConnection, spec: LinkSpec, dialect: Dialect) -> None:
+        self.ready = Ready("")
+        """What the peer said when it was ready."""
         self._socket = socket
-        self._dialect = dialect
         self._spec = spec
+        self._dialect = dialect
         self._surprises = 0
+
+    async def introduce(self, voice: VoiceSpec, name: str) -> None:
+        """Say hello, and wait until the peer is ready.
+
+        Raises:
+            VoiceRefused, VoiceMisfit, VoiceBusy: as `dial`.
+        """
+        # A peer that refuses our key says so and closes before we spoke: its word is still there to be read.
+        with contextlib.suppress(VoiceClosed):
+            await self._send(self._dialect.hello(voice, name))
+        try:
+            async with contextlib.aclosing(self.events()) as events:
+                async for event in events:
+                    match event:
+                        case Ready():
+                            self.ready = event
+                            return
+                        case VoiceFault():
+                            raise fault_error(event)
+        except VoiceClosed as closed:
+            # 1008 alone is no bad key (a refused configuration has it too): without the error frame it may pass.
+            raise VoiceBusy(f"closed_{closed.close_code or 'early'}") from closed
+        raise VoiceBusy("ended_before_ready")
 
     async def send_audio(self, pcm: bytes | memoryview) -> None:
         """Send a piece of the caller's audio.
@@ -130,16 +153,16 @@ class VoiceLink:
         return event
 
     def _surprise(self, what: str, size_bytes: int) -> None:
-        VOICE_SURPRISES.inc()
+        metrics.VOICE_SURPRISES.inc()
         self._surprises += 1
         if self._surprises <= MAX_SURPRISES_LOGGED:
             log.warning("voice_surprise", what=what, size_bytes=size_bytes)
 
 
-async def dial(spec: LinkSpec, voice: VoiceSpec, name: str) -> VoiceLink:
+async def dial(spec: LinkSpec, voice: VoiceSpec, name: str, *, farewells: asyncio.TaskGroup) -> VoiceLink:
     """Open a voice session with the voice called `name`, and return it ready.
 
-    When cancelled or failing, the socket is closed.
+    When cancelled, or when the peer takes too long, a session that may have begun is ended in `farewells`.
 
     Raises:
         VoiceRefused: the key is refused.
@@ -147,22 +170,31 @@ async def dial(spec: LinkSpec, voice: VoiceSpec, name: str) -> VoiceLink:
         VoiceBusy: no answer in time, no room, or the network failed.
     """
     dialect = DIALECTS[spec.dialect]()
-    socket = await _open(spec, dialect)
+    link = VoiceLink(await _open(spec, dialect), spec, dialect)
     try:
         async with asyncio.timeout(spec.ready_s):
-            # A peer that refuses our key says so and closes before we spoke: its word is still there to be read.
-            with contextlib.suppress(ConnectionClosed):
-                await socket.send(dialect.hello(voice, name), text=True)
-            ready = await _ready(socket, dialect)
-    except TimeoutError as error:
-        await socket.close()
-        raise VoiceBusy("not_ready_in_time") from error
-    except ConnectionClosed as closed:
-        raise _closed_before_ready(closed) from closed
-    except BaseException:
-        await socket.close()
+            await link.introduce(voice, name)
+    except VoiceError:
+        await link.abort()
         raise
-    return VoiceLink(socket, dialect, ready, spec)
+    except TimeoutError as error:
+        farewells.create_task(say_farewell(link), name="farewell")
+        raise VoiceBusy("not_ready_in_time") from error
+    except BaseException:
+        farewells.create_task(say_farewell(link), name="farewell")
+        raise
+    return link
+
+
+async def say_farewell(link: VoiceLink) -> None:
+    """Task of whoever owns the farewells: end the peer's session, outside the path of the call."""
+    try:
+        if await link.farewell():
+            return
+    except Exception:  # the boundary of a farewell: the calls beside it go on
+        log.exception("farewell_failed")
+    metrics.UNACKNOWLEDGED_FAREWELLS.inc()
+    log.warning("farewell_unacknowledged", voice_session=link.ready.voice_session)
 
 
 async def _open(spec: LinkSpec, dialect: Dialect) -> ClientConnection:
@@ -174,6 +206,8 @@ async def _open(spec: LinkSpec, dialect: Dialect) -> ClientConnection:
             max_size=MAX_MESSAGE_BYTES,
             max_queue=MAX_QUEUED_MESSAGES,
             open_timeout=spec.dial_s,
+            ping_interval=spec.ping_s,
+            ping_timeout=spec.ping_s,
             close_timeout=1.0,
         )
     except InvalidStatus as error:
@@ -188,30 +222,6 @@ async def _open(spec: LinkSpec, dialect: Dialect) -> ClientConnection:
         raise VoiceBusy("unreachable") from error
 
 
-async def _ready(socket: ClientConnection, dialect: Dialect) -> Ready:
-    async for message in socket:
-        try:
-            event = dialect.decode(message.encode() if isinstance(message, str) else message)
-        except BadMessage:
-            VOICE_SURPRISES.inc()
-            continue
-        match event:
-            case Ready():
-                return event
-            case VoiceFault():
-                raise fault_error(event)
-            case VoiceEnded():
-                raise VoiceBusy("ended_before_ready")
-            case _:
-                continue
-    raise VoiceBusy("closed_before_ready")
-
-
 def _closed(closed: ConnectionClosed) -> VoiceClosed:
     code = closed.rcvd.code if closed.rcvd else None
     return VoiceClosed("closed" if code else "dropped", close_code=code)
-
-
-def _closed_before_ready(closed: ConnectionClosed) -> VoiceError:
-    # 1008 alone does not mean a bad key (it is also a refused configuration): without the error frame it may pass.
-    return VoiceBusy(f"closed_{closed.rcvd.code}" if closed.rcvd else "dropped_before_ready")

@@ -5,26 +5,9 @@ import secrets
 from typing import Annotated
 
 import typer
-from pydantic import Field, SecretStr
 
-from pool.base.settings import Settings, load
-
-
-class TokenSettings(Settings):
-    """What a caller's token is made from."""
-
-    livekit_url: str = Field(
-        alias="LIVEKIT_URL",
-        pattern=r"^wss?://.+",
-        description="the address of your LiveKit, beginning with ws:// or wss://",
-        examples=["wss://livekit.example.org"],
-    )
-    livekit_api_key: str = Field(
-        alias="LIVEKIT_API_KEY", min_length=1, description="an API key from LiveKit's configuration"
-    )
-    livekit_api_secret: SecretStr = Field(
-        alias="LIVEKIT_API_SECRET", min_length=1, description="the secret of that API key"
-    )
+from bridge import LiveKitSettings
+from pool.base.settings import load
 
 
 def token(
@@ -39,7 +22,7 @@ def token(
     """
     from bridge import caller_token  # half a second of protobuf, which --help can do without
 
-    settings = load(TokenSettings)
+    settings = load(LiveKitSettings)
     who = identity or f"caller-{secrets.token_hex(4)}"
     jwt = caller_token(
         settings.livekit_api_key,

@@ -41,6 +41,12 @@ class Owner:
     async def confirm(self) -> bool:
         return self.confirms
 
+    def connected(self) -> None:
+        self.told.set()
+
+    def disconnected(self) -> None:
+        self.told.set()
+
     def event(self, name: str, **facts: int | float | str) -> None:
         self.story.append(name)
         self.told.set()

@@ -14,20 +14,17 @@ GRANT = Grant(
     attempt=1,
     wanted_unix_ms=5,
     queued_unix_ms=5,
-    newest_joined_unix_ms=5,
     callers={"PA_1": 5},
     claimed_unix_ms=12,
 )
 
 
 def test_a_grant_can_be_read_in_the_room() -> None:
-    """Fence, carrier and the room's life stand in the agent's attributes."""
+    """The fence stands in the agent's attributes, and nothing about our machines."""
     secret = "a-secret-of-at-least-thirty-two-characters"
-    token = token_for(GRANT, "devkey", secret, identity="voice-agent", name="Agent", carrier="c-1")
+    token = token_for(GRANT, "devkey", secret, identity="voice-agent", name="Agent")
     claims = jwt.decode(token, secret, algorithms=["HS256"], issuer="devkey")
     assert claims["attributes"] == {
         "lk.agent.state": "initializing",
-        "roompool.carrier": "c-1",
         "roompool.fence": "1800000000001",
-        "roompool.sid": "RM_1",
     }

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.spec import VoiceSpec
-from bridge.voice.assemblyai import AssemblyAI, BadMessage
+from bridge.voice.assemblyai import AssemblyAI
 from bridge.voice.events import (
     AgentSaid,
+    BadMessage,
     CallerSaid,
     CallerStarted,
     CallerStopped,

@@ -9,10 +9,23 @@ import pytest
 from bridge.errors import VoiceBusy, VoiceClosed, VoiceError, VoiceMisfit, VoiceRefused
 from bridge.simulator import Faults, Running, Simulator, SimulatorOptions
 from bridge.spec import LinkSpec, VoiceSpec
+from bridge.voice import link as voice_link
 from bridge.voice.events import ReplyAudio, ReplyDone, ReplyStarted, VoiceEnded
-from bridge.voice.link import dial
+from bridge.voice.link import VoiceLink
 
 SPEC = VoiceSpec(prompt="You are a test.", greeting="Hello.")
+
+
+async def dial(spec: LinkSpec, voice: VoiceSpec, name: str) -> VoiceLink:
+    """Dial, and wait for what the dial owes the peer."""
+    failure: VoiceError | None = None
+    async with asyncio.TaskGroup() as farewells:
+        try:
+            return await voice_link.dial(spec, voice, name, farewells=farewells)
+        except VoiceError as error:
+            failure = error
+    assert failure is not None
+    raise failure
 
 
 @pytest.fixture
@@ -127,11 +140,12 @@ async def test_nobody_listening_is_a_busy_voice() -> None:
         await dial(LinkSpec(dialect="assemblyai", url="ws://127.0.0.1:1/v1/ws", key="any"), SPEC, "alba")
 
 
-async def test_a_cancelled_dial_leaves_no_session_behind(simulator: Running) -> None:
-    """Cancelled while the peer takes its time, the socket is closed."""
-    simulator.faults = Faults(no_ready=True)
-    async with asyncio.TaskGroup() as group:
-        dialling = group.create_task(dial(link_spec(simulator), SPEC, "alba"))
-        await simulator.until(lambda sessions: len(sessions) == 1)
+async def test_a_cancelled_dial_ends_the_session_that_may_have_begun(simulator: Running) -> None:
+    """Cancelled after its hello while the peer takes its time, it says good-bye, outside the path of the call."""
+    simulator.faults = Faults(slow_ready_ms=600_000)
+    async with asyncio.TaskGroup() as farewells, asyncio.TaskGroup() as group:
+        dialling = group.create_task(voice_link.dial(link_spec(simulator), SPEC, "alba", farewells=farewells))
+        await simulator.until(lambda sessions: any(one.client_messages.get("session.update") for one in sessions))
         dialling.cancel()
     await simulator.until(lambda sessions: sessions[0].ending is not None)
+    assert simulator.sessions()[0].ended_by_session_end

@@ -78,9 +78,8 @@ def describe(state: "RoomState | None", carriers: list["CarrierSeen"]) -> str:
             waited_ms = now - (state.queued_unix_ms or now)
             return f"Waiting for {lasting(waited_ms)}; {callers}. {_who_could_take_it(carriers)}"
         case Standing.BACKING_OFF:
-            return (
-                f"Next try in {_until_due(state)}, after {count_of(len(state.attempts), 'failed attempt')}; {callers}."
-            )
+            tries = len(state.attempts) + len(state.excused)
+            return f"Next try in {_until_due(state)}, after {count_of(tries, 'failed attempt')}; {callers}."
         case Standing.HELD_BACK:
             return f"Held back for {_until_due(state)}: Redis lost its data, an owner may come back first; {callers}."
         case Standing.RESTED:

@@ -88,7 +88,7 @@ class Rooms:
         answer = await CLAIM_NEXT.run(self._redis, *self._common(), carrier, capacity)
         if answer[0] != "granted":
             return Refusal(answer[0])
-        _, room, sid, created, fence, attempt, wanted, queued, newest, callers, now = answer
+        _, room, sid, created, fence, attempt, wanted, queued, callers, now = answer
         return Grant(
             room=room,
             sid=sid,
@@ -98,7 +98,6 @@ class Rooms:
             attempt=int(attempt),
             wanted_unix_ms=int(wanted),
             queued_unix_ms=int(queued),
-            newest_joined_unix_ms=int(newest),
             callers=_callers(json.loads(callers)),
             claimed_unix_ms=int(now),
         )
@@ -128,8 +127,8 @@ class Rooms:
     async def release(self, carrier: str, room: str, fence: int, how: Release) -> bool:
         """Give a room up. False, and nothing changes, when it is not this carrier's under this fence any more."""
         match how:
-            case Again(failed, bar_ms):
-                verb, served = "failed" if failed else "again", "{}"
+            case Again(failed, counts, bar_ms):
+                verb, served = ("failed" if counts else "excused") if failed else "again", "{}"
             case Rested(whom):
                 verb, served, bar_ms = "rested", _callers_json(whom), 0
             case Gone(whom):
@@ -216,6 +215,7 @@ def _room_state(answer: Mapping[str, Any]) -> RoomState:
         until_unix_ms=_ms(answer, "until"),
         claimed_unix_ms=_ms(answer, "claimed"),
         attempts=tuple(int(at) for at in answer["attempts"]),
+        excused=tuple(int(at) for at in answer["excused"]),
         rested_sids=tuple(rested["sids"]) if rested else (),
         rested_upto_unix_ms=_ms(rested, "upto") if rested else None,
         quarantined_unix_ms=_ms(answer, "quarantined"),

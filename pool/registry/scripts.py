@@ -1,4 +1,4 @@
-"""The Lua scripts: the prelude in front of each verb, sent by its hash and in full when Redis does not know it."""
+"""The Lua scripts: what they share in front of each verb, sent by its hash and in full when Redis does not know it."""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,6 +8,9 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
+
+SHARED = ("_clock", "_room", "_settle")
+"""In front of every verb, in this order: each builds on the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,5 +60,5 @@ class Script:
 def load(name: str) -> Script:
     """Read a verb from the package's `lua/` folder."""
     folder = resources.files(__package__) / "lua"
-    source = (folder / "_prelude.lua").read_text("utf-8") + "\n" + (folder / f"{name}.lua").read_text("utf-8")
+    source = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in (*SHARED, name))
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())

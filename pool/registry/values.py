@@ -16,7 +16,8 @@ class Times:
     healthy_ms: int = 60_000
     """After so long under one claim the room has no failed attempts any more."""
     backoff_ms: tuple[int, ...] = (0, 1000, 5000, 15000)
-    """How long a room waits after its first, second, ... failed attempt in a row; the last one holds for all later."""
+    """How long a room waits after its first, second, ... failed attempt in a row; the last one holds for all later.
+    Attempts that do not count towards quarantine count here."""
     quarantine_after: int = 3
     """Failed attempts within the window until a person must look."""
     finished_ms: int = 3_600_000
@@ -82,7 +83,6 @@ class Grant:
     """Since when the room has been wanted: its place in the queue, kept over tries and over calls that were cut off."""
     queued_unix_ms: int
     """Since when it has been without a carrier this time."""
-    newest_joined_unix_ms: int
     callers: Mapping[str, int]
     """Participant sid to joined ms: who is noted as present. Never empty."""
     claimed_unix_ms: int
@@ -122,7 +122,10 @@ class Again:
     """Somebody else shall go on with this room."""
 
     failed: bool
-    """True: the call could not be carried; wait with the next try, and count it."""
+    """True: the call could not be carried; wait with the next try, the longer the more of them there were."""
+    counts: bool = True
+    """Of a failed one: whether it counts towards quarantine. False where neither the room nor its call is at fault,
+    such as an outage of the voice vendor: the room is tried again however long that lasts."""
     bar_ms: int = 0
     """For so long this carrier is not given the room."""
 
@@ -185,6 +188,9 @@ class RoomState:
     until_unix_ms: int | None
     claimed_unix_ms: int | None
     attempts: tuple[int, ...]
+    """Tries within the window that count towards quarantine, the one under way included."""
+    excused: tuple[int, ...]
+    """Failed tries within the window that do not."""
     rested_sids: tuple[str, ...]
     rested_upto_unix_ms: int | None
     quarantined_unix_ms: int | None
@@ -207,6 +213,7 @@ class RoomSummary:
     fence: int
     callers: int
     attempts: int
+    """Tries within the window, the one under way included."""
     waited_ms: int | None
     """Since the room has been without a carrier; None when it is owned or quarantined."""
     held_ms: int | None

@@ -16,7 +16,6 @@ GRANT = Grant(
     attempt=1,
     wanted_unix_ms=5,
     queued_unix_ms=5,
-    newest_joined_unix_ms=5,
     callers={"PA_1": 5},
     claimed_unix_ms=12,
 )

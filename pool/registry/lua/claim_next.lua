@@ -1,12 +1,14 @@
 -- Grants one carrier the room that has waited longest among those it may have.
 -- ARGV: [4] carrier, [5] capacity: rooms it may hold.
 -- Answers { 'cordoned' | 'draining' | 'full' | 'nothing' }, or
--- { 'granted', room, sid, created, fence, attempt, wanted, queued, newest joined, callers as JSON, now }.
+-- { 'granted', room, sid, created, fence, attempt, wanted, queued, callers as JSON, now }.
 -- A carrier without a record may claim: after loss of Redis' data nobody has one. `in_use` is the number of rooms whose
 -- owner the carrier is, and not a counter that could drift. An ended lease counts while its owner may still renew it.
 
 local carrier, capacity = ARGV[4], tonumber(ARGV[5])
 local CHUNK, MOST_LOOKED_AT = 32, 512
+
+touch_alive()
 
 local record = redis.pcall('HMGET', PREFIX .. 'carrier:' .. carrier, 'cordoned', 'draining')
 if record.err then
@@ -48,17 +50,13 @@ local function grant(st)
   local fence, queued = math.max((st.fence or 0) + 1, NOW), st.queued
   set_owner(st, carrier, fence)
   st.claimed = NOW
-  add_attempt(st)
+  add_attempt(st.attempts, NOW)
   settle(st)
-  local newest = 0
-  for _, joined in pairs(st.callers) do
-    newest = math.max(newest, joined)
-  end
   count('rooms_claimed')
-  why(st.room, 'claimed', 'carrier', carrier, 'fence', whole(fence), 'attempt', #st.attempts,
+  why(st.room, 'claimed', 'carrier', carrier, 'fence', whole(fence), 'attempt', tries(st),
     'waited_ms', whole(NOW - queued))
-  return { 'granted', st.room, st.sid, whole(st.created), whole(fence), #st.attempts, whole(st.wanted), whole(queued),
-    whole(newest), cjson.encode(st.callers), whole(NOW) }
+  return { 'granted', st.room, st.sid, whole(st.created), whole(fence), tries(st), whole(st.wanted), whole(queued),
+    cjson.encode(st.callers), whole(NOW) }
 end
 
 local passed, looked_at = 0, 0 -- `passed`: rooms before us in the order that stay there, barred for this carrier

@@ -2,6 +2,8 @@
 -- ARGV: [4] at most so many rooms.
 -- Answers the number of rooms that became claimable.
 
+touch_alive()
+
 local claimable = 0
 for _, room in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', whole(NOW), 'LIMIT', 0, tonumber(ARGV[4]))) do
   local st = load_room(room)

@@ -1,4 +1,4 @@
--- One room as it stands, for people. Changes nothing, but sets aside what nobody can read.
+-- One room as it stands, for people. Changes no room, but sets aside what nobody can read.
 -- ARGV: [4] room.
 -- Answers JSON: { now } for a room nobody named, else its fields with `standing` and, where it has one, `due`.
 

@@ -1,9 +1,10 @@
 -- An owner gives the room up.
--- ARGV: [4] carrier, [5] room, [6] fence, [7] how: 'again' | 'failed' | 'rested' | 'gone',
---       [8] participants served, as JSON: sid -> joined ms (rested, gone), [9] bar ms (again, failed).
+-- ARGV: [4] carrier, [5] room, [6] fence, [7] how: 'again' | 'failed' | 'excused' | 'rested' | 'gone',
+--       [8] participants served, as JSON: sid -> joined ms (rested, gone), [9] bar ms (again, failed, excused).
 -- Answers: 1, or 0 when the room is not this owner's under this fence; then nothing changes.
 --   again   somebody else shall go on: waiting at once, as old as it was
 --   failed  the same after a back-off; attempts count on, up to quarantine
+--   excused the same after a back-off, but this attempt does not count towards quarantine
 --   rested  the agent ended it: only somebody who was not served and joined after all who were wakes the room
 --   gone    those served have left; whoever else is noted waits
 -- A call that served nobody keeps its attempts, or a room that is never found would be claimed for ever.
@@ -22,13 +23,17 @@ if bar_ms > 0 then
 end
 
 if how == 'again' then
-  st.attempts, st.not_before = {}, nil
+  forget_tries(st)
+  st.not_before = nil
 elseif how == 'failed' then
+  back_off(st)
+elseif how == 'excused' then
+  excuse(st)
   back_off(st)
 else
   st.wanted = nil -- whoever is left begins to wait now
   if next(served) ~= nil then
-    st.attempts = {}
+    forget_tries(st)
   end
 end
 

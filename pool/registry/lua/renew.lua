@@ -9,6 +9,8 @@
 local carrier, room, sid, created, fence = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
 local MINE, LOST, OVER = 1, 0, 2
 
+touch_alive()
+
 local function keep(st)
   for participant, joined in pairs(cjson.decode(ARGV[9])) do
     if not contains(st.gone, participant) then
@@ -18,7 +20,7 @@ local function keep(st)
   drop_oldest(st.callers, MAX_CALLERS)
   set_owner(st, carrier, fence)
   if st.claimed and NOW - st.claimed >= TIMES.healthy_ms then
-    st.attempts = {}
+    forget_tries(st)
   end
   settle(st)
   return MINE

@@ -6,7 +6,8 @@ local st = load_room(ARGV[4])
 if not st or not st.quarantined then
   return 0
 end
-st.quarantined, st.not_before, st.attempts = nil, nil, {}
+st.quarantined, st.not_before = nil, nil
+forget_tries(st)
 why(st.room, 'retried')
 settle(st)
 return 1

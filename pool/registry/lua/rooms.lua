@@ -13,7 +13,7 @@ for _, set in ipairs({ WAITING, DUE, QUARANTINED }) do
         local standing = standing_of(st)
         answers[#answers + 1] = cjson.encode({
           room = room, sid = st.sid, standing = standing, owner = st.owner, fence = st.fence, callers = size(st.callers),
-          attempts = #st.attempts, queued = st.queued, claimed = st.claimed,
+          attempts = tries(st), queued = st.queued, claimed = st.claimed,
           quarantined = st.quarantined, until_ms = st['until'], now = NOW,
         })
       else

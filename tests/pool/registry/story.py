@@ -228,6 +228,7 @@ class Story:
         ways: dict[str, Release] = {
             "again": Again(failed=False),
             "failed": Again(failed=True, bar_ms=500),
+            "excused": Again(failed=True, counts=False),
             "rested": Rested(whom),
             "gone": Gone(whom),
         }

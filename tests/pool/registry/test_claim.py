@@ -31,7 +31,6 @@ async def test_a_grant_says_what_the_carrier_must_know(world: World) -> None:
         wanted_unix_ms=wanted,
         queued_unix_ms=wanted,
         claimed_unix_ms=world.clock.now,
-        newest_joined_unix_ms=200,
         callers={"PA_1": 100, "PA_2": 200},
     )
 

@@ -23,6 +23,71 @@ async def test_after_silence_the_owner_comes_back_first(world: World) -> None:
     assert (await world.look()).owner == "one"
 
 
+async def test_what_others_do_with_redis_does_not_end_the_silence_of_carriers(world: World) -> None:
+    """Webhooks, `why` and `ps` go on while no carrier reaches Redis: the owner still comes back first."""
+    await world.arrive()
+    grant = await world.claim()
+    for second in range(8):
+        world.silence(1000)
+        await world.arrive(who=f"PA_{second}")
+        await world.leave("other", sid="RM_o")
+        await world.look()
+        await world.rooms.rooms()
+        await world.carriers.list()
+    assert (await world.look()).standing is Standing.LAPSED
+
+    assert await world.rooms.due() == 0
+    assert await world.rooms.claim_next("two", capacity=8) is Refusal.NOTHING
+    assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
+    await world.pass_ms(TTL_MS - 1, sweep=True)
+    assert (await world.look()).owner == "one"
+
+
+@pytest.mark.parametrize("first", ["a sweep", "a claim", "another's renewal"])
+async def test_whatever_a_carrier_does_first_the_grace_begins_with_it(world: World, first: str) -> None:
+    """Sweep, claim and renewal all say that carriers reach Redis again, and from when."""
+    await world.arrive()
+    grant = await world.claim()
+    world.silence(8000)
+
+    match first:
+        case "a sweep":
+            await world.rooms.due()
+        case "a claim":
+            await world.rooms.claim_next("two", capacity=8)
+        case _:
+            await world.rooms.renew("two", [Held("other", "RM_o", 5, 7, {"PA_9": 1})])
+    await world.pass_ms(TTL_MS - 1, sweep=True)
+    assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
+
+
+async def test_a_loss_that_the_receiver_saw_gives_owners_their_time_from_when_carriers_return(world: World) -> None:
+    """Redis restarted empty while only the receiver reached it: rooms wait for their owners, who come late."""
+    await world.arrive()
+    grant = await world.claim()
+    await world.redis.flushall()
+    for second in range(8):
+        await world.arrive(who=f"PA_{second}")
+        world.silence(1000)
+
+    assert await world.rooms.due() == 0
+    assert await world.rooms.claim_next("two", capacity=8) is Refusal.NOTHING
+    assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
+
+
+async def test_a_room_made_after_an_arrival_noted_the_loss_waits_for_nobody(redis_url: str, redis_prefix: str) -> None:
+    """Also where no carrier has been yet: nobody can have owned it."""
+    redis = lease_redis(redis_url)
+    world = World(redis, redis_prefix)
+    await world.arrive("first", sid="RM_f", created=BEGINNING_UNIX_MS - 1)
+    world.clock.now += 60_000
+
+    await world.arrive(created=world.clock.now)
+
+    assert (await world.claim()).room == "demo"
+    await redis.aclose()
+
+
 async def test_after_the_grace_the_room_is_for_the_next(world: World) -> None:
     """An owner that does not come back within one ttl has lost its room."""
     await world.arrive()

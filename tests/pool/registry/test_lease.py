@@ -244,6 +244,55 @@ async def test_trouble_makes_a_room_wait_and_then_quarantines_it(world: World, t
     assert [room.standing for room in await world.rooms.rooms()] == [Standing.QUARANTINED]
 
 
+async def excuse(world: World, carrier: str) -> None:
+    grant = await world.claim(carrier)
+    assert await world.rooms.release(carrier, "demo", grant.fence, Again(failed=True, counts=False))
+
+
+async def test_failures_that_do_not_count_wait_ever_longer_and_never_quarantine(world: World) -> None:
+    """An outage of the voice vendor: the room waits 0, 1, 5, 15, 15 s between tries, and is served when it is over."""
+    await world.arrive()
+    waits = []
+    for number in range(7):
+        await excuse(world, f"carrier-{number}")
+        state = await world.look()
+        waits.append((state.due_unix_ms or world.clock.now) - world.clock.now)
+        await world.pass_ms(waits[-1], sweep=True)
+
+    assert waits == [0, 1000, 5000, 15_000, 15_000, 15_000, 15_000]
+    assert (await world.claim()).attempt == 8
+
+
+async def test_failures_that_do_not_count_leave_those_that_do(world: World) -> None:
+    """Dead carriers and failed calls add up to quarantine whatever came between."""
+    await world.arrive()
+    for trouble in (die, excuse, fail, excuse):
+        await trouble(world, "one")
+        await world.pass_ms(15_000, sweep=True)
+    state = await world.look()
+    assert (len(state.attempts), len(state.excused)) == (2, 2)
+
+    await die(world, "two")
+
+    assert (await world.look()).standing is Standing.QUARANTINED
+
+
+async def test_a_call_that_was_well_for_long_is_tried_again_at_once(world: World) -> None:
+    """The vendor fails in the middle of a call: earlier tries are forgotten, and the first wait is none."""
+    await world.arrive()
+    for _ in range(3):
+        await excuse(world, "one")
+        await world.pass_ms(15_000, sweep=True)
+    grant = await world.claim("two")
+    for _ in range(70):
+        await world.pass_ms(1000)
+        await world.rooms.renew("two", [held(grant)])
+
+    await world.rooms.release("two", "demo", grant.fence, Again(failed=True, counts=False))
+
+    assert (await world.look()).standing is Standing.WAITING
+
+
 async def quarantined(world: World) -> None:
     await world.arrive()
     for carrier in ("one", "two", "three"):

@@ -27,7 +27,7 @@ VERBS: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
         {
             "index": carrier,
             "pick": place,
-            "how": st.sampled_from(["again", "failed", "rested", "gone"]),
+            "how": st.sampled_from(["again", "failed", "excused", "rested", "gone"]),
             "served": st.sets(place),
         },
     ),

@@ -1,0 +1,203 @@
+-- Changing one room's fields, and `settle`, which stores them and puts the room where it belongs by them.
+
+local function contains(list, item)
+  for _, other in ipairs(list) do
+    if other == item then
+      return true
+    end
+  end
+  return false
+end
+
+local function size(map)
+  local length = 0
+  for _ in pairs(map) do
+    length = length + 1
+  end
+  return length
+end
+
+-- Bounded maps: sid -> joined ms. The one who joined longest ago makes room, equal times by sid.
+local function drop_oldest(callers, limit)
+  local excess = size(callers) - limit
+  for _ = 1, excess do
+    local oldest
+    for sid, joined in pairs(callers) do
+      if not oldest or joined < callers[oldest] or (joined == callers[oldest] and sid < oldest) then
+        oldest = sid
+      end
+    end
+    callers[oldest] = nil
+  end
+end
+
+local function add_caller(st, sid, joined)
+  st.callers[sid] = joined
+  drop_oldest(st.callers, MAX_CALLERS)
+end
+
+-- The participant is gone for good (a sid never returns), so a late arrival of it is known to be late.
+local function remember_gone(st, sid)
+  st.callers[sid] = nil
+  if not contains(st.gone, sid) then
+    st.gone[#st.gone + 1] = sid
+    while #st.gone > MAX_GONE do
+      table.remove(st.gone, 1)
+    end
+  end
+end
+
+-- Whether somebody in the room wants an agent: anybody, or in a rested room only who came after those served.
+local function is_awaited(st)
+  if not st.rested then
+    return next(st.callers) ~= nil
+  end
+  for sid, joined in pairs(st.callers) do
+    if joined > st.rested.upto and not contains(st.rested.sids, sid) then
+      return true
+    end
+  end
+  return false
+end
+
+local function clear_owner(st)
+  redis.call('SREM', PREFIX .. 'held:' .. st.owner, st.room)
+  st.owner, st['until'] = nil, nil
+end
+
+local function set_owner(st, carrier, fence)
+  if st.owner and st.owner ~= carrier then
+    clear_owner(st)
+  end
+  local held = PREFIX .. 'held:' .. carrier
+  redis.call('SADD', held, st.room)
+  redis.call('PEXPIRE', held, DAY_MS)
+  st.owner, st.fence, st['until'] = carrier, fence, NOW + TIMES.ttl_ms
+  st.not_before, st.queued = nil, nil
+end
+
+-- `attempts` count towards quarantine, unless the call ends well; `excused` are those that failed through no fault of
+-- the room or of its call, and count for the back-off alone.
+local function add_attempt(attempts, at)
+  attempts[#attempts + 1] = at
+  while #attempts > MAX_ATTEMPTS do
+    table.remove(attempts, 1)
+  end
+end
+
+local function tries(st)
+  return #st.attempts + #st.excused
+end
+
+local function forget_tries(st)
+  st.attempts, st.excused = {}, {}
+end
+
+-- The try that began with the present claim shall not count. After a minute, or a loss of data, it does not anyway.
+local function excuse(st)
+  if st.attempts[#st.attempts] == st.claimed then
+    table.remove(st.attempts)
+  end
+  add_attempt(st.excused, NOW)
+end
+
+-- A carrier may not have this room for a while. The bars that end first make room.
+local function add_bar(st, carrier, bar_until)
+  st.bars[carrier] = bar_until
+  drop_oldest(st.bars, MAX_BARS)
+end
+
+-- Puts the next try off, by how many there were of late.
+local function back_off(st)
+  local steps = TIMES.backoff_ms
+  local wait = steps[math.min(math.max(tries(st), 1), #steps)] or 0
+  st.not_before = wait > 0 and NOW + wait or nil
+end
+
+-- Where the room belongs by its fields, and when somebody must look again. Pure, but for the tombstone.
+local function standing_of(st)
+  if st.owner then
+    if st['until'] > NOW then
+      return 'owned', st['until']
+    end
+    if NOW < GRACE_UNTIL then
+      return 'lapsed', GRACE_UNTIL -- its owner may come back first
+    end
+    return 'ended'
+  end
+  if is_finished(st.sid) then
+    return 'finished'
+  end
+  if st.quarantined then
+    return 'quarantined'
+  end
+  if next(st.callers) == nil then
+    return 'absent'
+  end
+  if not is_awaited(st) then
+    return 'rested'
+  end
+  if NOW < LOST_UNTIL and st.created < LOST_AT then
+    return 'held_back', LOST_UNTIL
+  end
+  if st.not_before and st.not_before > NOW then
+    return 'backing_off', st.not_before
+  end
+  return 'waiting'
+end
+
+local WAITS = { waiting = true, backing_off = true, held_back = true, lapsed = true }
+local EXPIRES_MS = {
+  finished = TIMES.finished_ms, absent = TIMES.finished_ms,
+  rested = DAY_MS, quarantined = DAY_MS, -- `unowned` renews these while LiveKit still lists the room
+}
+
+local function end_lease(st)
+  why(st.room, 'lease_ended', 'carrier', st.owner, 'fence', whole(st.fence))
+  count('leases_ended')
+  clear_owner(st)
+  back_off(st)
+end
+
+local function index(set, room, score)
+  if score then
+    return redis.call('ZADD', set, whole(score), room) == 1
+  end
+  redis.call('ZREM', set, room)
+  return false
+end
+
+-- Ends what has ended, stores the room and puts it where it belongs.
+-- Returns its standing, and whether it has become claimable just now.
+local function settle(st)
+  local standing, due_at = standing_of(st)
+  if standing == 'ended' then
+    end_lease(st)
+    standing, due_at = standing_of(st)
+  end
+  if WAITS[standing] and #st.attempts >= TIMES.quarantine_after and not st.owner then
+    st.quarantined = NOW
+    count('rooms_quarantined')
+    why(st.room, 'quarantined', 'attempts', #st.attempts)
+    standing, due_at = 'quarantined', nil
+  end
+  if WAITS[standing] then
+    st.wanted, st.queued = st.wanted or NOW, st.queued or NOW
+  elseif standing ~= 'owned' then
+    st.wanted, st.queued, st.not_before = nil, nil, nil
+  end
+  save_room(st)
+  local key = PREFIX .. 'room:' .. st.room
+  if EXPIRES_MS[standing] then
+    redis.call('PEXPIRE', key, EXPIRES_MS[standing])
+  else
+    redis.call('PERSIST', key)
+  end
+  index(DUE, st.room, due_at)
+  index(QUARANTINED, st.room, st.quarantined)
+  local is_new = index(WAITING, st.room, standing == 'waiting' and st.wanted or nil)
+  if is_new then
+    why(st.room, 'waiting', 'since', whole(st.wanted))
+  end
+  return standing, is_new
+end

@@ -13,7 +13,7 @@ Job = Callable[[Mapping[str, Any], object], Awaitable[None]]
 """What arq calls: its own dictionary, and the payload."""
 
 
-class Carrier(Protocol):
+class Wakeable(Protocol):
     """What the jobs ask of the process they run in."""
 
     async def wake(self) -> None:
@@ -26,14 +26,14 @@ class Carrier(Protocol):
 async def participant_joined(ctx: Mapping[str, Any], payload: object) -> None:
     """Somebody waits: claim what has waited longest, which need not be the room that the payload names."""
     parse_job_payload(payload)
-    carrier: Carrier = ctx["carrier"]
+    carrier: Wakeable = ctx["carrier"]
     await carrier.wake()
 
 
 async def room_finished(ctx: Mapping[str, Any], payload: object) -> None:
     """A room is over: its owner looks at once; on any other carrier this changes nothing."""
     room = parse_job_payload(payload)
-    carrier: Carrier = ctx["carrier"]
+    carrier: Wakeable = ctx["carrier"]
     await carrier.room_finished(room)
 
 

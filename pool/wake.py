@@ -18,7 +18,7 @@ from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError, ResponseError
 
 from pool.contract import DEFAULT_PREFIX, dump_job, load_job
-from pool.jobs import JOBS, Carrier, Job, SetAside, why_set_aside
+from pool.jobs import JOBS, Job, SetAside, Wakeable, why_set_aside
 from pool.queue import JOB_LIFE_MS, QueueNames, arq_redis, push_token
 
 log = structlog.get_logger()
@@ -52,7 +52,7 @@ class WakeWorker(Worker):
         redis: ArqRedis,
         names: QueueNames,
         *,
-        carrier: Carrier,
+        carrier: Wakeable,
         carrier_id: str,
         has_room: Callable[[], bool],
         room_made: asyncio.Event,
@@ -105,7 +105,7 @@ class WakeWorker(Worker):
         cls,
         redis_url: str,
         *,
-        carrier: Carrier,
+        carrier: Wakeable,
         carrier_id: str,
         has_room: Callable[[], bool],
         room_made: asyncio.Event,

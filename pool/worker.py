@@ -26,8 +26,7 @@ from pool.carrier import Carrier
 from pool.drain import LEAVE_S, Drain, Phase
 from pool.journal import DecisionLog
 from pool.reconcile import Reconciler
-from pool.registry import Carrier as CarrierRecord
-from pool.registry import Carriers, Rooms
+from pool.registry import CarrierRecord, Carriers, Rooms
 from pool.registry.connect import lease_redis
 from pool.room_control import LiveKitRooms
 from pool.settings import PoolSettings

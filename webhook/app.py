@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 from webhook import talk
 from webhook.health import Health
 from webhook.metrics import Metrics
-from webhook.receive import Limits, Pool, Receiver
+from webhook.receive import DeliveryLimits, Pool, Receiver
 from webhook.settings import WebhookSettings
 
 PATH = "/livekit/webhook"
@@ -22,7 +22,7 @@ def create_app(
     pool: Pool,
     *,
     health: Health | None = None,
-    limits: Limits | None = None,
+    limits: DeliveryLimits | None = None,
     registry: CollectorRegistry | None = None,
     page: talk.PageOptions | None = None,
 ) -> Starlette:
@@ -40,7 +40,7 @@ def create_app(
         rules=settings.rules(),
         pool=pool,
         metrics=Metrics(registry or CollectorRegistry()),
-        limits=limits or Limits(),
+        limits=limits or DeliveryLimits(),
     )
 
     @contextlib.asynccontextmanager

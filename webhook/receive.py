@@ -44,7 +44,7 @@ class Pool(Protocol):
     async def ping(self) -> None: ...
 
 
-class Outcome(enum.Enum):
+class Verdict(enum.Enum):
     """What became of a delivery."""
 
     ACCEPTED = "accepted"
@@ -59,20 +59,20 @@ class Outcome(enum.Enum):
 
 
 STATUS = {
-    Outcome.ACCEPTED: 200,
-    Outcome.IGNORED: 204,
-    Outcome.BAD_SIGNATURE: 401,
-    Outcome.UNREADABLE: 400,
-    Outcome.TOO_LARGE: 413,
-    Outcome.TOO_SLOW: 503,  # its token was good, so it is worth a repeat
-    Outcome.SENDER_GONE: 400,  # nobody hears it
-    Outcome.POOL_UNREACHABLE: 503,
-    Outcome.FAILED: 503,  # a bug of ours; the sender is one of ours, too
+    Verdict.ACCEPTED: 200,
+    Verdict.IGNORED: 204,
+    Verdict.BAD_SIGNATURE: 401,
+    Verdict.UNREADABLE: 400,
+    Verdict.TOO_LARGE: 413,
+    Verdict.TOO_SLOW: 503,  # its token was good, so it is worth a repeat
+    Verdict.SENDER_GONE: 400,  # nobody hears it
+    Verdict.POOL_UNREACHABLE: 503,
+    Verdict.FAILED: 503,  # a bug of ours; the sender is one of ours, too
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DeliveryLimits:
     """What one delivery may cost. A room's metadata alone may be 512 KiB, and LiveKit never repeats a 413."""
 
     max_body_bytes: int = 4 * 1024 * 1024
@@ -89,7 +89,7 @@ class Receiver:
         rules: PolicyRules,
         pool: Pool,
         metrics: Metrics,
-        limits: Limits,
+        limits: DeliveryLimits,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
@@ -104,22 +104,22 @@ class Receiver:
         began_at = time.perf_counter()
         story = _Story()
         try:
-            outcome = await self._take(request, story)
+            verdict = await self._take(request, story)
         except BadSignature as error:
-            outcome, story.reason = Outcome.BAD_SIGNATURE, error.reason.value
+            verdict, story.reason = Verdict.BAD_SIGNATURE, error.reason.value
         except _BodyRefused as error:
-            outcome = error.outcome
+            verdict = error.verdict
         except UnreadableEvent as error:
-            outcome, story.reason = Outcome.UNREADABLE, str(error)
+            verdict, story.reason = Verdict.UNREADABLE, str(error)
         except PoolUnreachable as error:
-            outcome, story.reason = Outcome.POOL_UNREACHABLE, str(error)
+            verdict, story.reason = Verdict.POOL_UNREACHABLE, str(error)
         except Exception as error:  # the boundary of one delivery: the next one must be taken
-            outcome, story.reason = Outcome.FAILED, type(error).__name__
+            verdict, story.reason = Verdict.FAILED, type(error).__name__
             log.exception("delivery_failed", delivery=story.delivery)
-        self._report(story, outcome, seconds=time.perf_counter() - began_at)
-        return _answer(outcome, closing=not story.is_body_read and not _is_small(request))
+        self._report(story, verdict, seconds=time.perf_counter() - began_at)
+        return _answer(verdict, closing=not story.is_body_read and not _is_small(request))
 
-    async def _take(self, request: Request, story: "_Story") -> Outcome:
+    async def _take(self, request: Request, story: "_Story") -> Verdict:
         body_hash = verify_token(request.headers.get("authorization"), self._keys, now_s=self._now_s())
         body = await _read(request, self._limits)
         story.is_body_read = True
@@ -129,20 +129,20 @@ class Receiver:
         note = decide(event, self._rules)
         if isinstance(note, Ignore):
             story.reason = note.reason.value
-            return Outcome.IGNORED
+            return Verdict.IGNORED
         await self._pool.submit(note)
-        return Outcome.ACCEPTED
+        return Verdict.ACCEPTED
 
-    def _report(self, story: "_Story", outcome: Outcome, *, seconds: float) -> None:
-        self._metrics.answered(event=story.event, outcome=outcome.value, seconds=seconds)
+    def _report(self, story: "_Story", verdict: Verdict, *, seconds: float) -> None:
+        self._metrics.answered(event=story.event, outcome=verdict.value, seconds=seconds)
         log.log(
-            logging.INFO if outcome in (Outcome.ACCEPTED, Outcome.IGNORED) else logging.WARNING,
+            logging.INFO if verdict in (Verdict.ACCEPTED, Verdict.IGNORED) else logging.WARNING,
             "delivery",
             delivery=story.delivery,
             livekit_event=story.event,
             room=story.room,
             participant=story.participant,
-            outcome=outcome.value,
+            outcome=verdict.value,
             reason=story.reason,
             duration_ms=round(seconds * 1000, 2),
         )
@@ -174,26 +174,26 @@ class _Story:
 class _BodyRefused(Exception):
     """The body did not come as it must: too large, too slow, or not whole."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.value)
-        self.outcome = outcome
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.value)
+        self.verdict = verdict
 
 
-async def _read(request: Request, limits: Limits) -> bytes:
+async def _read(request: Request, limits: DeliveryLimits) -> bytes:
     """The whole body, held in memory, never more of it than the limit and one chunk."""
     if (_declared_bytes(request) or 0) > limits.max_body_bytes:
-        raise _BodyRefused(Outcome.TOO_LARGE)
+        raise _BodyRefused(Verdict.TOO_LARGE)
     body = bytearray()
     try:
         async with asyncio.timeout(limits.read_s):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limits.max_body_bytes:
-                    raise _BodyRefused(Outcome.TOO_LARGE)
+                    raise _BodyRefused(Verdict.TOO_LARGE)
     except TimeoutError as error:
-        raise _BodyRefused(Outcome.TOO_SLOW) from error
+        raise _BodyRefused(Verdict.TOO_SLOW) from error
     except ClientDisconnect as error:
-        raise _BodyRefused(Outcome.SENDER_GONE) from error
+        raise _BodyRefused(Verdict.SENDER_GONE) from error
     return bytes(body)
 
 
@@ -208,10 +208,10 @@ def _is_small(request: Request) -> bool:
     return declared is not None and declared <= MAX_UNREAD_BYTES
 
 
-def _answer(outcome: Outcome, *, closing: bool) -> Response:
+def _answer(verdict: Verdict, *, closing: bool) -> Response:
     headers = {}
-    if STATUS[outcome] == 503:
+    if STATUS[verdict] == 503:
         headers["retry-after"] = "1"
     if closing:
         headers["connection"] = "close"
-    return Response(status_code=STATUS[outcome], headers=headers)
+    return Response(status_code=STATUS[verdict], headers=headers)

@@ -6,13 +6,13 @@ Redis with failover is supported, Redis Cluster is not (arq's keys have no hash 
 from pool.registry.rooms import Rooms
 from pool.registry.values import (
     Again,
-    Carrier,
+    CarrierRecord,
     CarrierSeen,
     Gone,
     Grant,
     Held,
+    NoGrant,
     Noted,
-    Refusal,
     Release,
     Renewal,
     Rested,
@@ -29,7 +29,7 @@ __all__ = [
     "Times",
     "Noted",
     "Grant",
-    "Refusal",
+    "NoGrant",
     "Held",
     "Renewal",
     "Release",
@@ -39,6 +39,6 @@ __all__ = [
     "Standing",
     "RoomState",
     "RoomSummary",
-    "Carrier",
+    "CarrierRecord",
     "CarrierSeen",
 ]

@@ -17,8 +17,8 @@ from pool.registry.values import (
     Gone,
     Grant,
     Held,
+    NoGrant,
     Noted,
-    Refusal,
     Release,
     Renewal,
     Rested,
@@ -79,7 +79,7 @@ class Rooms:
                 assert_never(note)
         return Noted(answer)
 
-    async def claim_next(self, carrier: str, *, capacity: int) -> Grant | Refusal:
+    async def claim_next(self, carrier: str, *, capacity: int) -> Grant | NoGrant:
         """Grant the room that has waited longest among those this carrier may have, or say why not.
 
         The number of rooms the carrier owns never passes `capacity`, by what Redis knows. After loss of Redis' data it
@@ -87,7 +87,7 @@ class Rooms:
         """
         answer = await CLAIM_NEXT.run(self._redis, *self._common(), carrier, capacity)
         if answer[0] != "granted":
-            return Refusal(answer[0])
+            return NoGrant(answer[0])
         _, room, sid, created, fence, attempt, wanted, queued, callers, now = answer
         return Grant(
             room=room,

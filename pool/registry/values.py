@@ -57,7 +57,7 @@ class Noted(enum.Enum):
     """Finished: noted."""
 
 
-class Refusal(enum.Enum):
+class NoGrant(enum.Enum):
     """Why a carrier got no room."""
 
     NOTHING = "nothing"
@@ -225,7 +225,7 @@ class RoomSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Carrier:
+class CarrierRecord:
     """What a carrier says of itself with every beat."""
 
     id: str
@@ -244,7 +244,7 @@ class Carrier:
 class CarrierSeen:
     """A carrier's last beat, and what Redis knows of it."""
 
-    carrier: Carrier
+    carrier: CarrierRecord
     leases: int
     """Rooms it owns by live leases. `carrier.in_use` is what it said itself."""
     cordoned: bool

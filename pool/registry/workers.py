@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pool.contract import DEFAULT_PREFIX
 from pool.registry.scripts import load
-from pool.registry.values import Carrier, CarrierSeen, Times
+from pool.registry.values import CarrierRecord, CarrierSeen, Times
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -31,7 +31,7 @@ class Carriers:
         self._times_json = json.dumps(asdict(times))
         self._now_ms = now_ms
 
-    async def beat(self, carrier: Carrier) -> None:
+    async def beat(self, carrier: CarrierRecord) -> None:
         """Say that this carrier lives, and what it is. A carrier that says it drains is given no more rooms."""
         fields = asdict(carrier) | {"draining": int(carrier.draining)}
         flat = [part for name, value in fields.items() for part in (name, value)]
@@ -64,7 +64,7 @@ def _number(record: Mapping[str, Any], name: str) -> int:
 
 def _seen(record: Mapping[str, Any]) -> CarrierSeen:
     return CarrierSeen(
-        carrier=Carrier(
+        carrier=CarrierRecord(
             id=record["id"],
             worker=record.get("worker", ""),
             host=record.get("host", ""),

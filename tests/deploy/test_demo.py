@@ -18,7 +18,7 @@ from deploy.local.processes import LogLine
 from deploy.local.report import CallMade, Expected, Report, Step, What
 from deploy.local.stack import Part
 from deploy.local.valkey import ExternalRedis
-from pool.registry import Carrier, Carriers
+from pool.registry import CarrierRecord, Carriers
 from pool.registry.connect import lease_redis
 from tests.peers.pids import is_alive, until_gone
 
@@ -197,7 +197,7 @@ async def test_a_redis_with_workers_of_others_is_refused(redis_url: str) -> None
     await check_redis(ExternalRedis(redis_url))
     redis = lease_redis(redis_url)
     await Carriers(redis).beat(
-        Carrier(
+        CarrierRecord(
             "c-1", worker="w", host="h", pid=1, revision="", capacity=1, in_use=0, draining=False, started_unix_ms=1
         )
     )

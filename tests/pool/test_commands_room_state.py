@@ -20,7 +20,7 @@ from pool.commands.room_state import columns, lasting, printable
 from pool.commands.why import why
 from pool.contract import Arrived, Finished
 from pool.journal import DecisionLog
-from pool.registry import Again, Carrier, Carriers, Grant, Rested, Rooms
+from pool.registry import Again, CarrierRecord, Carriers, Grant, Rested, Rooms
 from pool.registry.connect import lease_redis
 
 HOSTILE = "\x1b[2Jroom\r\n\u202e"
@@ -49,7 +49,7 @@ class Pool:
         await self.rooms.release("one", grant.room, grant.fence, Again(failed=True))
 
     async def beat(self, name: str = "one", *, capacity: int = 8, draining: bool = False) -> None:
-        await self.carriers.beat(Carrier(name, "worker-a", "host-a", 4711, "r7", capacity, 0, draining, 1))
+        await self.carriers.beat(CarrierRecord(name, "worker-a", "host-a", 4711, "r7", capacity, 0, draining, 1))
 
     async def run(self, verb: Callable[..., Any], *args: str, status: int = 0) -> str:
         """What a verb prints; its status must be as expected."""

@@ -14,11 +14,11 @@ from pool.base.serve import serve
 from pool.contract import Note
 from tests.webhook.deliveries import KEY, SECRET, token_of
 from webhook.app import PATH, create_app
-from webhook.receive import Limits, Pool
+from webhook.receive import DeliveryLimits, Pool
 from webhook.settings import WebhookSettings
 from webhook.talk import PageOptions
 
-LIMITS = Limits(max_body_bytes=200_000, read_s=0.5)
+LIMITS = DeliveryLimits(max_body_bytes=200_000, read_s=0.5)
 
 
 class Ledger:
@@ -77,7 +77,7 @@ def settings(**changes: object) -> WebhookSettings:
 
 @contextlib.asynccontextmanager
 async def receiving(
-    pool: Pool, *, limits: Limits = LIMITS, page: PageOptions | None = None, **changes: object
+    pool: Pool, *, limits: DeliveryLimits = LIMITS, page: PageOptions | None = None, **changes: object
 ) -> AsyncIterator[Receiving]:
     """A receiver in front of `pool`, with settings as in the README apart from `changes`."""
     registry = CollectorRegistry()

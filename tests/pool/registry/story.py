@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from pool.contract import Arrived, Finished, Left
-from pool.registry import Again, Gone, Grant, Held, Noted, Refusal, Release, Renewal, Rested, RoomState, Standing
+from pool.registry import Again, Gone, Grant, Held, NoGrant, Noted, Release, Renewal, Rested, RoomState, Standing
 from tests.pool.registry.world import World
 
 ROOMS = ("a", "b", "c")
@@ -158,7 +158,7 @@ class Story:
         answer = await self.world.rooms.claim_next(carrier.id, capacity=CAPACITY)
 
         if not isinstance(answer, Grant):
-            assert answer is Refusal.FULL or not waiting
+            assert answer is NoGrant.FULL or not waiting
             return
         # Age order: nobody who waited longer was passed over. (A lease of its own that ended is noticed by the claim.)
         assert all(answer.wanted_unix_ms <= wanted for wanted in waiting)

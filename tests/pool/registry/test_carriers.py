@@ -1,9 +1,9 @@
 """Who carries calls: records of carriers, and what `ps` and the reconciler ask."""
 
-from pool.registry import Again, Carrier, CarrierSeen, Refusal, Rested, Standing
+from pool.registry import Again, CarrierRecord, CarrierSeen, NoGrant, Rested, Standing
 from tests.pool.registry.world import BEGINNING_UNIX_MS, World, held
 
-ONE = Carrier("one", "worker-a", "host-a", 4711, "r7", 8, 1, False, BEGINNING_UNIX_MS)
+ONE = CarrierRecord("one", "worker-a", "host-a", 4711, "r7", 8, 1, False, BEGINNING_UNIX_MS)
 
 
 async def test_a_carrier_is_seen_as_it_said(world: World) -> None:
@@ -19,7 +19,7 @@ async def test_a_carrier_is_seen_as_it_said(world: World) -> None:
 async def test_the_last_beat_comes_first(world: World) -> None:
     """Carriers that fell silent are at the end, and still shown."""
     for name in ("old", "new"):
-        await world.carriers.beat(Carrier(name, "", "", 0, "", 1, 0, True, 0))
+        await world.carriers.beat(CarrierRecord(name, "", "", 0, "", 1, 0, True, 0))
         await world.pass_ms(10)
 
     assert [(seen.carrier.id, seen.carrier.draining) for seen in await world.carriers.list()] == [
@@ -128,7 +128,7 @@ async def test_a_rested_room_is_looked_at_now_and_then(world: World) -> None:
     await world.pass_ms(world.times.rested_look_ms)
     assert await world.rooms.unowned(demo) == [True]
     assert await world.rooms.unowned(demo) == [False]
-    assert await world.rooms.claim_next("two", capacity=8) is Refusal.NOTHING
+    assert await world.rooms.claim_next("two", capacity=8) is NoGrant.NOTHING
 
 
 async def test_a_room_that_fell_out_of_every_set_is_found_again(world: World) -> None:

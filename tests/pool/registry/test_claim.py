@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from pool.registry import Again, Carrier, Gone, Grant, Refusal, Standing
+from pool.registry import Again, CarrierRecord, Gone, Grant, NoGrant, Standing
 from tests.pool.registry.world import BEGINNING_UNIX_MS, World
 
 
-def carrier(name: str = "one", *, draining: bool = False) -> Carrier:
-    return Carrier(name, "worker", "host", 1, "revision", 8, 0, draining, BEGINNING_UNIX_MS)
+def carrier(name: str = "one", *, draining: bool = False) -> CarrierRecord:
+    return CarrierRecord(name, "worker", "host", 1, "revision", 8, 0, draining, BEGINNING_UNIX_MS)
 
 
 async def test_a_grant_says_what_the_carrier_must_know(world: World) -> None:
@@ -43,7 +43,7 @@ async def test_a_hundred_carriers_at_once_get_one_grant(world: World) -> None:
         claims = [group.create_task(world.rooms.claim_next(f"carrier-{n}", capacity=1)) for n in range(100)]
 
     grants = [claim.result() for claim in claims if isinstance(claim.result(), Grant)]
-    refusals = [claim.result() for claim in claims if claim.result() is Refusal.NOTHING]
+    refusals = [claim.result() for claim in claims if claim.result() is NoGrant.NOTHING]
     assert (len(grants), len(refusals)) == (1, 99)
 
 
@@ -74,7 +74,7 @@ async def test_capacity_is_a_hard_cap(world: World) -> None:
     first = await world.claim(capacity=2)
     await world.claim(capacity=2)
 
-    assert Refusal.FULL is await world.rooms.claim_next("one", capacity=2)
+    assert NoGrant.FULL is await world.rooms.claim_next("one", capacity=2)
     assert await world.rooms.release("one", first.room, first.fence, Gone(first.callers))
     assert (await world.claim(capacity=2)).room == "room-2"
 
@@ -96,7 +96,7 @@ async def test_a_carrier_that_drains_gets_nothing(world: World) -> None:
     await world.arrive()
     await world.carriers.beat(carrier(draining=True))
 
-    assert Refusal.DRAINING is await world.rooms.claim_next("one", capacity=8)
+    assert NoGrant.DRAINING is await world.rooms.claim_next("one", capacity=8)
     await world.carriers.beat(carrier(draining=False))
     assert (await world.claim()).room == "demo"
 
@@ -107,7 +107,7 @@ async def test_a_cordoned_carrier_gets_nothing_ever_again(world: World) -> None:
     await world.carriers.cordon("one")
     await world.carriers.beat(carrier())
 
-    assert Refusal.CORDONED is await world.rooms.claim_next("one", capacity=8)
+    assert NoGrant.CORDONED is await world.rooms.claim_next("one", capacity=8)
     assert (await world.claim("two")).room == "demo"
 
 
@@ -120,7 +120,7 @@ async def test_a_barred_carrier_leaves_the_room_to_others(world: World) -> None:
     await world.arrive("second", sid="RM_second")
 
     assert (await world.claim()).room == "second"
-    assert Refusal.NOTHING is await world.rooms.claim_next("one", capacity=8)
+    assert NoGrant.NOTHING is await world.rooms.claim_next("one", capacity=8)
     await world.pass_ms(30_000)
     assert (await world.claim()).room == "first"
 

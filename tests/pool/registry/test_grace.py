@@ -2,7 +2,7 @@
 
 import pytest
 
-from pool.registry import Again, Gone, Held, Noted, Refusal, Renewal, Rooms, Standing
+from pool.registry import Again, Gone, Held, NoGrant, Noted, Renewal, Rooms, Standing
 from pool.registry.connect import lease_redis
 from tests.pool.registry.world import BEGINNING_UNIX_MS, Clock, World, held
 
@@ -16,7 +16,7 @@ async def test_after_silence_the_owner_comes_back_first(world: World) -> None:
     world.silence(8000)
 
     assert await world.rooms.due() == 0
-    assert await world.rooms.claim_next("two", capacity=8) is Refusal.NOTHING
+    assert await world.rooms.claim_next("two", capacity=8) is NoGrant.NOTHING
     assert (await world.look()).standing is Standing.LAPSED
     assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
     await world.pass_ms(TTL_MS - 1, sweep=True)
@@ -37,7 +37,7 @@ async def test_what_others_do_with_redis_does_not_end_the_silence_of_carriers(wo
     assert (await world.look()).standing is Standing.LAPSED
 
     assert await world.rooms.due() == 0
-    assert await world.rooms.claim_next("two", capacity=8) is Refusal.NOTHING
+    assert await world.rooms.claim_next("two", capacity=8) is NoGrant.NOTHING
     assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
     await world.pass_ms(TTL_MS - 1, sweep=True)
     assert (await world.look()).owner == "one"
@@ -71,7 +71,7 @@ async def test_a_loss_that_the_receiver_saw_gives_owners_their_time_from_when_ca
         world.silence(1000)
 
     assert await world.rooms.due() == 0
-    assert await world.rooms.claim_next("two", capacity=8) is Refusal.NOTHING
+    assert await world.rooms.claim_next("two", capacity=8) is NoGrant.NOTHING
     assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
 
 
@@ -115,7 +115,7 @@ async def test_an_arrival_during_the_grace_does_not_give_the_room_away(world: Wo
     world.silence(8000)
 
     assert await world.arrive(who="PA_2") is Noted.WAITING
-    assert await world.rooms.claim_next("two", capacity=8) is Refusal.NOTHING
+    assert await world.rooms.claim_next("two", capacity=8) is NoGrant.NOTHING
     assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
 
 
@@ -126,7 +126,7 @@ async def test_ended_leases_count_while_they_may_come_back(world: World) -> None
     await world.arrive("other", sid="RM_o")
     world.silence(8000)
 
-    assert await world.rooms.claim_next("one", capacity=1) is Refusal.FULL
+    assert await world.rooms.claim_next("one", capacity=1) is NoGrant.FULL
     assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
 
 
@@ -151,7 +151,7 @@ async def test_webhooks_do_not_overtake_an_owner_that_redis_forgot(world: World)
 
     assert await world.arrive(who="PA_2") is Noted.WAITING
     assert (await world.look()).standing is Standing.HELD_BACK
-    assert await world.rooms.claim_next("two", capacity=8) is Refusal.NOTHING
+    assert await world.rooms.claim_next("two", capacity=8) is NoGrant.NOTHING
     assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
     assert set((await world.look()).callers) == {"PA_1", "PA_2"}
 
@@ -189,7 +189,7 @@ async def test_silence_in_the_grace_after_a_loss_renews_that_grace(world: World)
     world.silence(8000)
 
     assert await world.rooms.due() == 0
-    assert await world.rooms.claim_next("two", capacity=8) is Refusal.NOTHING
+    assert await world.rooms.claim_next("two", capacity=8) is NoGrant.NOTHING
     await world.pass_ms(TTL_MS, sweep=True)
     assert (await world.claim("two")).room == "demo"
 

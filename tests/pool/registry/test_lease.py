@@ -7,7 +7,7 @@ from pool.registry import (
     Gone,
     Grant,
     Held,
-    Refusal,
+    NoGrant,
     Release,
     Renewal,
     Rested,
@@ -182,7 +182,7 @@ async def test_where_a_released_room_goes(world: World, how: Release, standing: 
 
     assert await world.rooms.release("one", "demo", grant.fence, how)
     assert (await world.look()).standing is standing
-    assert await world.rooms.claim_next("one", capacity=1) is not Refusal.FULL
+    assert await world.rooms.claim_next("one", capacity=1) is not NoGrant.FULL
 
 
 async def test_who_came_during_the_call_is_next(world: World) -> None:
@@ -234,13 +234,13 @@ async def test_trouble_makes_a_room_wait_and_then_quarantines_it(world: World, t
     await trouble(world, "two")
     assert (await world.look()).standing is Standing.BACKING_OFF
     assert await world.arrive(who="PA_2") is not None
-    assert await world.rooms.claim_next("three", capacity=8) is Refusal.NOTHING
+    assert await world.rooms.claim_next("three", capacity=8) is NoGrant.NOTHING
     await world.pass_ms(1000, sweep=True)
 
     await trouble(world, "three")
     assert (await world.look()).standing is Standing.QUARANTINED
     await world.pass_ms(60_000, sweep=True)
-    assert await world.rooms.claim_next("four", capacity=8) is Refusal.NOTHING
+    assert await world.rooms.claim_next("four", capacity=8) is NoGrant.NOTHING
     assert [room.standing for room in await world.rooms.rooms()] == [Standing.QUARANTINED]
 
 

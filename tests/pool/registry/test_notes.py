@@ -3,7 +3,7 @@
 import pytest
 
 from pool.contract import Arrived, Finished, Left, Note
-from pool.registry import Gone, Noted, Refusal, Rested, Standing
+from pool.registry import Gone, NoGrant, Noted, Rested, Standing
 from tests.pool.registry.world import BEGINNING_UNIX_MS, World, held
 
 CREATED = BEGINNING_UNIX_MS
@@ -87,7 +87,7 @@ async def test_an_arrival_in_an_owned_room_is_left_to_the_owner(world: World) ->
     await world.claim()
 
     assert Noted.OWNED is await world.arrive(who="PA_2")
-    assert Refusal.NOTHING is await world.rooms.claim_next("two", capacity=8)
+    assert NoGrant.NOTHING is await world.rooms.claim_next("two", capacity=8)
     assert {"PA_1", "PA_2"} == set((await world.look()).callers)
 
 
@@ -112,7 +112,7 @@ async def test_a_rested_room_is_woken_by_a_newer_caller_alone(world: World) -> N
     assert Noted.RESTED is await world.arrive(joined=CREATED + 10)
     assert Noted.RESTED is await world.arrive(who="PA_1", joined=CREATED + 99)
     assert Noted.RESTED is await world.arrive(who="PA_2", joined=CREATED + 10)
-    assert Refusal.NOTHING is await world.rooms.claim_next("two", capacity=8)
+    assert NoGrant.NOTHING is await world.rooms.claim_next("two", capacity=8)
     assert Noted.WAITING is await world.arrive(who="PA_3", joined=CREATED + 11)
     assert (await world.claim("two")).room == "demo"
 

@@ -343,3 +343,29 @@ async def test_a_call_cancelled_while_it_joins_sees_the_join_through(desk: Desk)
             call.cancel()
         assert call.cancelled()
         await caller.agent_gone()
+
+
+async def test_while_livekit_is_out_of_reach_the_agent_asks_and_then_gives_the_room_up(desk: Desk) -> None:
+    """Mute, it asks whoever grants the room; still ours after five seconds, the room goes to somebody who reaches it."""
+    async with desk.caller() as caller, desk.call(desk.spec(out_of_room_s=1.0)) as call:
+        await caller.agent_heard()
+        desk.livekit.freeze()
+        try:
+            await desk.owner.until("reconnecting")
+            outcome = await call
+        finally:
+            desk.livekit.thaw()
+    assert outcome.ending is Ending.ROOM_LOST
+
+
+async def test_a_room_that_is_not_surely_ours_is_left_while_livekit_is_out_of_reach(desk: Desk) -> None:
+    """Else the SDK's own resume would put out a successor as soon as the network is back."""
+    desk.owner.confirms = False
+    async with desk.caller() as caller, desk.call() as call:
+        await caller.agent_heard()
+        desk.livekit.freeze()
+        try:
+            outcome = await call
+        finally:
+            desk.livekit.thaw()
+    assert (outcome.ending, outcome.code) == (Ending.LEASE_LOST, "while_reconnecting")

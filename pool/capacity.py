@@ -10,7 +10,6 @@ class Refusal(enum.StrEnum):
     DRAINING = "draining"
     FULL = "full"
     LOOP_LAG = "loop_lag"
-    MEMORY = "memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +22,6 @@ class Limits:
     max_loop_lag_s: float = 0.1
     """Audio is handed over at most 200 ms ahead: a loop that is late by half of it is about to be heard."""
 
-    max_rss_bytes: int | None = None
-    """None: no limit."""
-
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -36,7 +32,6 @@ class Load:
 
     is_draining: bool = False
     loop_lag_s: float = 0.0
-    rss_bytes: int = 0
 
 
 def refusal(load: Load, limits: Limits) -> Refusal | None:
@@ -47,6 +42,4 @@ def refusal(load: Load, limits: Limits) -> Refusal | None:
         return Refusal.FULL
     if load.loop_lag_s > limits.max_loop_lag_s:
         return Refusal.LOOP_LAG
-    if limits.max_rss_bytes is not None and load.rss_bytes > limits.max_rss_bytes:
-        return Refusal.MEMORY
     return None

@@ -43,13 +43,12 @@ class Drain:
         """Whether no more calls may be taken."""
         return self._asked_at is not None
 
-    def must_end_calls(self, now: float) -> bool:
-        """Whether the grace is over, and calls that are still there leave and are released for others."""
-        return now >= self.grace_ends_at
-
     @property
     def grace_ends_at(self) -> float:
-        """Until when calls may end by themselves; infinite while nobody asked."""
+        """Until when calls may end by themselves; those still there then leave, and their rooms are for others.
+
+        Infinite while nobody asked.
+        """
         return float("inf") if self._asked_at is None else self._asked_at + self._grace_s
 
     @property

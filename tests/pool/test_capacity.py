@@ -4,30 +4,24 @@ import pytest
 
 from pool.capacity import Limits, Load, Refusal, refusal
 
-LIMITS = Limits(capacity=2, max_loop_lag_s=0.1, max_rss_bytes=1000)
+LIMITS = Limits(capacity=2, max_loop_lag_s=0.1)
 
 
 @pytest.mark.parametrize(
     ("load", "expected"),
     [
         pytest.param(Load(in_use=0), None, id="idle"),
-        pytest.param(Load(in_use=1, loop_lag_s=0.1, rss_bytes=1000), None, id="at every limit but one below capacity"),
+        pytest.param(Load(in_use=1, loop_lag_s=0.1), None, id="at every limit but one below capacity"),
         pytest.param(Load(in_use=2), Refusal.FULL, id="full"),
         pytest.param(Load(in_use=3), Refusal.FULL, id="over"),
         pytest.param(Load(in_use=0, is_draining=True), Refusal.DRAINING, id="draining"),
         pytest.param(Load(in_use=0, loop_lag_s=0.11), Refusal.LOOP_LAG, id="late loop"),
-        pytest.param(Load(in_use=0, rss_bytes=1001), Refusal.MEMORY, id="memory"),
-        pytest.param(Load(in_use=9, is_draining=True, loop_lag_s=9, rss_bytes=9999), Refusal.DRAINING, id="all"),
+        pytest.param(Load(in_use=9, is_draining=True, loop_lag_s=9), Refusal.DRAINING, id="all"),
     ],
 )
 def test_the_first_reason_that_holds(load: Load, expected: Refusal | None) -> None:
     """One more call, or why not."""
     assert refusal(load, LIMITS) is expected
-
-
-def test_memory_has_no_limit_unless_one_is_set() -> None:
-    """A limit nobody gave is not guessed."""
-    assert refusal(Load(in_use=0, rss_bytes=1 << 60), Limits(capacity=1)) is None
 
 
 def test_a_capacity_of_nothing_takes_nothing() -> None:

@@ -11,7 +11,7 @@ def test_nobody_asked() -> None:
     drain = Drain(grace_s=30.0, leave_s=5.0)
     assert drain.phase(1e9, in_use=0) is Phase.SERVING
     assert not drain.is_asked
-    assert not drain.must_end_calls(1e9)
+    assert (drain.grace_ends_at, drain.stops_at) == (float("inf"), float("inf"))
 
 
 def test_asked_without_calls_it_stops_at_once() -> None:
@@ -27,9 +27,7 @@ def test_calls_end_by_themselves_until_the_grace_is_over_then_leave_then_it_stop
     drain.ask(10.0)
     drain.ask(20.0)
     assert (drain.grace_ends_at, drain.stops_at) == (40.0, 45.0)
-    assert not drain.must_end_calls(39.9)
     assert drain.phase(39.9, in_use=1) is Phase.DRAINING
-    assert drain.must_end_calls(40.0)
     assert drain.phase(44.9, in_use=1) is Phase.DRAINING
     assert drain.phase(45.0, in_use=1) is Phase.STOPPED
 
@@ -46,5 +44,5 @@ def test_it_never_serves_again(moments: list[float], grace_s: float, leave_s: fl
         phase = drain.phase(now, in_use=1)
         assert phase is not Phase.SERVING
         assert not stopped or phase is Phase.STOPPED
-        assert phase is Phase.DRAINING or drain.must_end_calls(now)
+        assert phase is Phase.DRAINING or now >= drain.grace_ends_at
         stopped = phase is Phase.STOPPED

@@ -8,7 +8,7 @@ from typing import Self
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
-from pool.contract import DEFAULT_PREFIX, Arrived, Finished, Note, job_of, job_payload
+from pool.contract import DEFAULT_PREFIX, Note, job_of
 from pool.queue import JobQueue
 from pool.registry import Noted, Rooms
 from pool.registry.connect import lease_redis
@@ -70,8 +70,8 @@ class PoolClient:
             async with asyncio.timeout(SUBMIT_LIMIT_S):
                 noted = await self._rooms.note(note)
                 job = job_of(note)
-                if job is not None and noted in WORTH_A_JOB and isinstance(note, Arrived | Finished):
-                    await self._queue.enqueue(job, job_payload(note))
+                if job is not None and noted in WORTH_A_JOB:
+                    await self._queue.enqueue(*job)
 
     async def ping(self) -> None:
         """Raises PoolUnreachable unless Redis answers."""

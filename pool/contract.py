@@ -1,4 +1,4 @@
-"""What the parts of roompool tell each other: notes about rooms, job and queue names, who counts as a caller.
+"""What the parts of roompool tell each other: notes about rooms, names of jobs, who counts as a caller.
 
 Standard library only, so that the receiver can import it without the pool, and the pool without the receiver.
 A `Note` is a fact about one room, in the words of room state; it travels into Redis by `PoolClient.submit`.
@@ -6,16 +6,10 @@ A job is only a wake-up: its payload names a room for the log and carries a vers
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import assert_never
-
-QUEUE_NAME = "roompool:queue"
-"""arq's sorted set of jobs."""
-
-WAKE_KEY = "roompool:queue:wake"
-"""The list of wake-up tokens beside it."""
+from typing import Protocol, assert_never
 
 JOB_PARTICIPANT_JOINED = "participant_joined"
 JOB_ROOM_FINISHED = "room_finished"
@@ -64,33 +58,51 @@ class Finished:
 Note = Arrived | Left | Finished
 
 
-def is_caller(
-    *, kind: str, identity: str, agent_identity: str, hidden: bool, recorder: bool, agent: bool, can_publish: bool
-) -> bool:
-    """Whether a participant is somebody we serve: a person, visible, who may speak, and not ourselves.
+class Someone(Protocol):
+    """A participant, whoever told of them: a webhook, or LiveKit's list."""
 
-    Args:
-        kind: LiveKit's enum name; the empty string stands for an absent field, which is STANDARD.
+    @property
+    def identity(self) -> str: ...
+    @property
+    def kind(self) -> str:
+        """LiveKit's name for it; empty stands for an absent field, which is STANDARD."""
 
-    A participant without the agent kind may still be one by permission, so those flags count too
-    (seen on a real server: hidden ones and recorders are listed as STANDARD).
-    """
-    person = (kind or "STANDARD") in CALLER_KINDS
-    return person and can_publish and not (hidden or recorder or agent) and identity != agent_identity
+    @property
+    def hidden(self) -> bool: ...
+    @property
+    def recorder(self) -> bool: ...
+    @property
+    def agent(self) -> bool: ...
+    @property
+    def can_publish(self) -> bool: ...
 
 
-def is_wanted_room(room: str, globs: Sequence[str]) -> bool:
-    """Whether a room gets an agent. `globs` are shell patterns, case-sensitive; the name is never read as one."""
-    return any(fnmatchcase(room, glob) for glob in globs)
+@dataclass(frozen=True, slots=True)
+class RoomRules:
+    """Which rooms get an agent, and who in them is somebody we serve."""
+
+    globs: tuple[str, ...]
+    """Shell patterns, case-sensitive."""
+    agent_identity: str
+    """Ours, in every room."""
+
+    def is_wanted(self, room: str) -> bool:
+        """Whether a room gets an agent. Its name is never read as a pattern."""
+        return any(fnmatchcase(room, glob) for glob in self.globs)
+
+    def is_caller(self, someone: Someone) -> bool:
+        """Whether a participant is a person, visible, who may speak, and not ourselves.
+
+        A participant without the agent kind may still be one by permission, so those flags count too
+        (seen on a real server: hidden ones and recorders are listed as STANDARD).
+        """
+        is_person = (someone.kind or "STANDARD") in CALLER_KINDS
+        is_machine = someone.hidden or someone.recorder or someone.agent
+        return is_person and someone.can_publish and not is_machine and someone.identity != self.agent_identity
 
 
 class NotAJob(ValueError):
     """A queue entry we cannot act on: malformed, or from a newer version. Whoever enqueued it is at fault."""
-
-
-def job_payload(note: Arrived | Finished) -> dict[str, object]:
-    """The wire form of a job's one argument."""
-    return {"v": JOB_VERSION, "room": note.room, "sid": note.sid}
 
 
 def parse_job_payload(payload: object) -> str:
@@ -130,14 +142,19 @@ def load_job(raw: bytes) -> dict[str, object]:
     return job
 
 
-def job_of(note: Note) -> str | None:
-    """The job that a note wakes a worker with, or None for a note that changes room state and no more."""
+def job_of(note: Note) -> tuple[str, dict[str, object]] | None:
+    """Name and payload of the job that a note wakes a worker with, or None for a note that wakes nobody."""
     match note:
         case Arrived():
-            return JOB_PARTICIPANT_JOINED
+            return JOB_PARTICIPANT_JOINED, job_payload(note)
         case Finished():
-            return JOB_ROOM_FINISHED
+            return JOB_ROOM_FINISHED, job_payload(note)
         case Left():
             return None
         case _:
             assert_never(note)
+
+
+def job_payload(note: Arrived | Finished) -> dict[str, object]:
+    """The wire form of a job's one argument."""
+    return {"v": JOB_VERSION, "room": note.room, "sid": note.sid}

@@ -15,7 +15,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from pool.contract import DEFAULT_PREFIX, MAX_ROOM_NAME_BYTES, Arrived, is_caller, is_wanted_room
+from pool.contract import DEFAULT_PREFIX, MAX_ROOM_NAME_BYTES, Arrived, RoomRules
 from pool.registry import Rooms
 
 log = structlog.get_logger()
@@ -83,14 +83,6 @@ class RoomList(Protocol):
     async def list_participants(self, room: str) -> list[ListedParticipant]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Which rooms get an agent, and who is not a caller because it is ourselves."""
-
-    globs: tuple[str, ...]
-    agent_identity: str
-
-
 class Pass(enum.StrEnum):
     """How a pass went."""
 
@@ -104,7 +96,7 @@ class Pass(enum.StrEnum):
     FAILED = "failed"
 
 
-def worth_a_look(listed: Sequence[ListedRoom], rules: Rules, *, now_unix_ms: int) -> list[ListedRoom]:
+def worth_a_look(listed: Sequence[ListedRoom], rules: RoomRules, *, now_unix_ms: int) -> list[ListedRoom]:
     """The rooms that may hold a caller of ours, as far as the list tells."""
     return [
         room
@@ -112,12 +104,12 @@ def worth_a_look(listed: Sequence[ListedRoom], rules: Rules, *, now_unix_ms: int
         if (room.participants > 0 or now_unix_ms - room.created_unix_ms < YOUNG_MS)
         and room.sid
         and len(room.name.encode()) <= MAX_ROOM_NAME_BYTES
-        and is_wanted_room(room.name, rules.globs)
+        and rules.is_wanted(room.name)
     ]
 
 
 def wanted_arrivals(
-    rooms: Sequence[ListedRoom], participants: Mapping[str, Sequence[ListedParticipant]], rules: Rules
+    rooms: Sequence[ListedRoom], participants: Mapping[str, Sequence[ListedParticipant]], rules: RoomRules
 ) -> list[Arrived]:
     """What room state should know: each caller who is present in one of these rooms.
 
@@ -134,20 +126,8 @@ def wanted_arrivals(
         )
         for room in rooms
         for one in participants.get(room.name, ())
-        if one.is_present and _is_caller(one, rules)
+        if one.is_present and rules.is_caller(one)
     ]
-
-
-def _is_caller(one: ListedParticipant, rules: Rules) -> bool:
-    return is_caller(
-        kind=one.kind,
-        identity=one.identity,
-        agent_identity=rules.agent_identity,
-        hidden=one.hidden,
-        recorder=one.recorder,
-        agent=one.agent,
-        can_publish=one.can_publish,
-    )
 
 
 class Reconciler:
@@ -159,19 +139,16 @@ class Reconciler:
         rooms: Rooms,
         listing: RoomList,
         *,
-        globs: Sequence[str],
-        agent_identity: str,
+        rules: RoomRules,
         carrier_id: str,
         prefix: str = DEFAULT_PREFIX,
     ) -> None:
         self._redis = redis
         self._rooms = rooms
         self._listing = listing
-        self._rules = Rules(globs=tuple(globs), agent_identity=agent_identity)
+        self._rules = rules
         self._carrier_id = carrier_id
         self._lock_key = f"{prefix}reconcile"
-        # Callers noted over all passes, those that were known before included.
-        self.noted = 0
 
     async def reconcile_once(self) -> Pass:
         """Make one pass, unless somebody else does. Never raises for what LiveKit or Redis do; takes at most 10 s.
@@ -196,24 +173,25 @@ class Reconciler:
         rooms = worth_a_look(listed, self._rules, now_unix_ms=int(time.time() * 1000))
         wanted = await self._rooms.unowned([(room.name, room.sid) for room in rooms])
         unowned = [room for room, is_wanted in zip(rooms, wanted, strict=True) if is_wanted]
-        before, failures = self.noted, await self._look_at_all(unowned)
-        noted = self.noted - before
+        noted, failures = await self._look_at_all(unowned)
         if noted or failures:
             log.info("reconciled", rooms=len(listed), looked_at=len(unowned), noted=noted, failures=failures)
         return Pass.INCOMPLETE if failures else Pass.DONE
 
-    async def _look_at_all(self, rooms: Sequence[ListedRoom]) -> int:
-        """Look at the rooms, a few at a time; returns how many could not be looked at."""
+    async def _look_at_all(self, rooms: Sequence[ListedRoom]) -> tuple[int, int]:
+        """Look at the rooms, a few at a time; returns how many callers were noted (those known before included), and
+        how many rooms could not be looked at."""
         todo = iter(rooms)
         async with asyncio.TaskGroup() as group:
             looks = [
                 group.create_task(self._look_at_each(todo), name=f"reconcile_{number}")
                 for number in range(min(LOOKS_AT_ONCE, len(rooms)))
             ]
-        return sum(look.result() for look in looks)
+        noted, failures = zip((0, 0), *(look.result() for look in looks), strict=True)
+        return sum(noted), sum(failures)
 
-    async def _look_at_each(self, todo: Iterator[ListedRoom]) -> int:
-        failures = 0
+    async def _look_at_each(self, todo: Iterator[ListedRoom]) -> tuple[int, int]:
+        noted = failures = 0
         for room in todo:
             try:
                 participants = await self._listing.list_participants(room.name)
@@ -222,8 +200,8 @@ class Reconciler:
                 continue
             for arrived in wanted_arrivals([room], {room.name: participants}, self._rules):
                 await self._rooms.note(arrived)
-                self.noted += 1
-        return failures
+                noted += 1
+        return noted, failures
 
 
 def _reasons(errors: BaseExceptionGroup[BaseException]) -> str:

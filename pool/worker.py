@@ -23,6 +23,7 @@ from pool import metrics
 from pool.base.errors import SettingsInvalid
 from pool.base.ops import always_live, serve_ops
 from pool.carrier import Carrier
+from pool.contract import RoomRules
 from pool.drain import LEAVE_S, Drain, Phase
 from pool.journal import DecisionLog
 from pool.reconcile import Reconciler
@@ -118,8 +119,7 @@ class Worker:
                     redis,
                     rooms,
                     room_list,
-                    globs=settings.rooms,
-                    agent_identity=settings.agent_identity,
+                    rules=RoomRules(settings.rooms, settings.agent_identity),
                     carrier_id=self._id,
                 )
                 yield carrier, rooms, Carriers(redis), reconciler

@@ -8,8 +8,8 @@ import enum
 from dataclasses import dataclass
 from typing import assert_never
 
-from pool.contract import MAX_ROOM_NAME_BYTES, Arrived, Finished, Left, Note, is_caller, is_wanted_room
-from webhook.events import OtherEvent, Participant, ParticipantGone, ParticipantJoined, RoomEvent, RoomFinished
+from pool.contract import MAX_ROOM_NAME_BYTES, Arrived, Finished, Left, Note, RoomRules
+from webhook.events import OtherEvent, ParticipantGone, ParticipantJoined, RoomEvent, RoomFinished
 
 
 class IgnoreReason(enum.Enum):
@@ -29,15 +29,7 @@ class Ignore:
     reason: IgnoreReason
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyRules:
-    """Which rooms get an agent (shell patterns), and the identity under which ours joins."""
-
-    room_globs: tuple[str, ...]
-    agent_identity: str
-
-
-def decide(event: RoomEvent, rules: PolicyRules) -> Note | Ignore:
+def decide(event: RoomEvent, rules: RoomRules) -> Note | Ignore:
     """Turn an event into what room state should know.
 
     Everybody's leaving is noted, callers or not: permissions may have changed since they came, and room state knows
@@ -49,7 +41,7 @@ def decide(event: RoomEvent, rules: PolicyRules) -> Note | Ignore:
         case ParticipantJoined(room=room) | ParticipantGone(room=room) | RoomFinished(room=room):
             if len(room.name.encode()) > MAX_ROOM_NAME_BYTES:
                 return Ignore(IgnoreReason.ROOM_NAME_TOO_LONG)
-            if not is_wanted_room(room.name, rules.room_globs):
+            if not rules.is_wanted(room.name):
                 return Ignore(IgnoreReason.ROOM_NOT_WANTED)
         case _:
             assert_never(event)
@@ -63,20 +55,8 @@ def decide(event: RoomEvent, rules: PolicyRules) -> Note | Ignore:
         case ParticipantGone(room=room, participant=someone):
             return Left(room.name, room.sid, someone.sid)
         case ParticipantJoined(room=room, participant=someone):
-            if not _is_caller(someone, rules):
+            if not rules.is_caller(someone):
                 return Ignore(IgnoreReason.NOT_A_CALLER)
             return Arrived(room.name, room.sid, room.created_unix_ms, someone.sid, someone.joined_unix_ms)
         case _:
             assert_never(event)
-
-
-def _is_caller(someone: Participant, rules: PolicyRules) -> bool:
-    return is_caller(
-        kind=someone.kind,
-        identity=someone.identity,
-        agent_identity=rules.agent_identity,
-        hidden=someone.hidden,
-        recorder=someone.recorder,
-        agent=someone.agent,
-        can_publish=someone.can_publish,
-    )

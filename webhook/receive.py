@@ -20,10 +20,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from pool.client import PoolUnreachable
-from pool.contract import Note
+from pool.contract import Note, RoomRules
 from webhook.events import OtherEvent, RoomEvent, RoomFinished, UnreadableEvent, parse_event
 from webhook.metrics import Metrics
-from webhook.policy import Ignore, PolicyRules, decide
+from webhook.policy import Ignore, decide
 from webhook.signature import BadSignature, Keyring, verify_body, verify_token
 
 log = structlog.get_logger()
@@ -86,7 +86,7 @@ class Receiver:
         self,
         *,
         keys: Keyring,
-        rules: PolicyRules,
+        rules: RoomRules,
         pool: Pool,
         metrics: Metrics,
         limits: DeliveryLimits,

@@ -8,7 +8,7 @@ from pydantic_settings import NoDecode
 
 from pool.base.kinds import Patterns, RedisUrl
 from pool.base.settings import Settings
-from webhook.policy import PolicyRules
+from pool.contract import RoomRules
 from webhook.signature import Keyring, keyring
 
 RECOMMENDED_SECRET_BYTES = 32
@@ -107,5 +107,5 @@ class WebhookSettings(Settings):
         secrets = {**self.webhook_keys, self.livekit_api_key: self.livekit_api_secret}
         return keyring({key: secret.get_secret_value() for key, secret in secrets.items()})
 
-    def rules(self) -> PolicyRules:
-        return PolicyRules(room_globs=self.rooms, agent_identity=self.agent_identity)
+    def rules(self) -> RoomRules:
+        return RoomRules(globs=self.rooms, agent_identity=self.agent_identity)

@@ -7,6 +7,7 @@ from livekit import rtc
 
 from bridge.listen import CALLER_KINDS, Person, Solo, is_caller
 from pool import contract
+from webhook.events import Participant
 
 ALICE = Person("PA_1", "alice", "STANDARD", joined_unix_ms=1)
 
@@ -23,15 +24,8 @@ def test_the_room_and_the_receiver_agree_who_is_a_caller(
     """Else an agent would be sent for somebody it then does not see, or the other way round."""
     person = dataclasses.replace(ALICE, kind=kind, hidden=hidden, can_publish=can_publish, identity=identity)
     in_the_room = is_caller(person, agent_identity="voice-agent")
-    by_webhook = contract.is_caller(
-        kind=kind,
-        identity=identity,
-        agent_identity="voice-agent",
-        hidden=hidden,
-        recorder=False,
-        agent=False,
-        can_publish=can_publish,
-    )
+    participant = Participant("PA_1", identity, kind, 1, can_publish, hidden, False, False, "")
+    by_webhook = contract.RoomRules(("*",), "voice-agent").is_caller(participant)
     assert by_webhook == in_the_room
     assert CALLER_KINDS == contract.CALLER_KINDS
 

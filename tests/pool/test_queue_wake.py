@@ -21,8 +21,6 @@ from pool.contract import (
     JOB_PARTICIPANT_JOINED,
     JOB_ROOM_FINISHED,
     JOB_VERSION,
-    QUEUE_NAME,
-    WAKE_KEY,
     Arrived,
     Finished,
     job_payload,
@@ -162,10 +160,10 @@ async def is_idle(redis: Redis, names: QueueNames) -> bool:
     return not keys and await redis.zcard(names.queue) == 0
 
 
-def test_the_default_prefix_gives_the_contracts_names() -> None:
+def test_the_keys_of_the_queue_are_those_of_every_release() -> None:
     """Receiver and workers of any release meet in the same keys."""
     names = QueueNames.of(DEFAULT_PREFIX)
-    assert (names.queue, names.wake) == (QUEUE_NAME, WAKE_KEY)
+    assert (names.queue, names.wake) == ("roompool:queue", "roompool:queue:wake")
 
 
 async def test_a_token_wakes_an_idle_worker(redis_url: str, redis_prefix: str, queue: JobQueue) -> None:

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from pool.contract import MAX_ROOM_NAME_BYTES, Arrived, Finished, Left
+from pool.contract import MAX_ROOM_NAME_BYTES, Arrived, Finished, Left, RoomRules
 from tests.webhook.deliveries import body_of, message
 from webhook.events import parse_event
-from webhook.policy import Ignore, IgnoreReason, PolicyRules, decide
+from webhook.policy import Ignore, IgnoreReason, decide
 
-RULES = PolicyRules(room_globs=("demo", "support-*"), agent_identity="voice-agent")
+RULES = RoomRules(globs=("demo", "support-*"), agent_identity="voice-agent")
 OURS = {"identity": "voice-agent", "kind": "AGENT"}
 
 

@@ -86,7 +86,7 @@ async def test_jobs_that_cannot_be_read_are_set_aside(rough: Site) -> None:
 
         await until(counted, "both jobs set aside")
         assert await redis.zcard("roompool:queue") == 0
-        assert {line.facts["reason"] for line in worker.events("job_set_aside")} == {"malformed", "newer_version"}
+        assert {line.facts["reason"] for line in worker.events("job_set_aside")} >= {"malformed", "newer_version"}
 
 
 @pytest.mark.parametrize(

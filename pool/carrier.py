@@ -333,7 +333,7 @@ def release_for(grant: Grant, outcome: Outcome) -> Release | None:
         case "rested":
             return Rested(served=served)
         case "again":
-            return Again(failed=consequence.is_failure, bar_ms=consequence.bar_ms)
+            return Again(failed=consequence.is_failure, counts=consequence.counts, bar_ms=consequence.bar_ms)
         case "nothing":
             return None
         case _:

@@ -18,7 +18,9 @@ class Consequence:
     """gone: the callers left. rested: the agent ended it, only a newer caller wakes the room. again: somebody must take
     it. nothing: it is not ours to release."""
     is_failure: bool = False
-    """Counts towards the room's quarantine, and waits before the next attempt."""
+    """Waits before the next attempt, and is told with its cure."""
+    counts: bool = True
+    """Of a failure: counts towards the room's quarantine. Not where a whole peer is away: it comes back by itself."""
     bar_ms: int = 0
     """How long this carrier itself stays away from the room."""
     cure: str = ""
@@ -36,14 +38,20 @@ CONSEQUENCES: Mapping[Ending, Consequence] = {
     Ending.STOPPED: Consequence("again"),
     Ending.LEASE_LOST: Consequence("nothing"),
     Ending.EVICTED: Consequence("again", is_failure=True, cure="another participant uses the agent's identity"),
-    Ending.ROOM_LOST: Consequence("again", is_failure=True, bar_ms=BAR_MS, cure="check the network to LiveKit"),
+    Ending.ROOM_LOST: Consequence(
+        "again", is_failure=True, counts=False, bar_ms=BAR_MS, cure="check the network to LiveKit"
+    ),
     Ending.ROOM_REFUSED: Consequence(
         "again",
         is_failure=True,
         cure="LiveKit refuses our token: check LIVEKIT_API_KEY, LIVEKIT_API_SECRET and the clocks of both machines",
     ),
     Ending.ROOM_UNREACHABLE: Consequence(
-        "again", is_failure=True, bar_ms=BAR_MS, cure="check LIVEKIT_URL and the network, UDP included, to LiveKit"
+        "again",
+        is_failure=True,
+        counts=False,
+        bar_ms=BAR_MS,
+        cure="check LIVEKIT_URL and the network, UDP included, to LiveKit",
     ),
     Ending.VOICE_LOST: Consequence(
         "again", is_failure=True, cure="check the network to the voice peer, and its status"

@@ -54,7 +54,7 @@ CONSEQUENCES: Mapping[Ending, Consequence] = {
         cure="check LIVEKIT_URL and the network, UDP included, to LiveKit",
     ),
     Ending.VOICE_LOST: Consequence(
-        "again", is_failure=True, cure="check the network to the voice peer, and its status"
+        "again", is_failure=True, counts=False, cure="check the network to the voice peer, and its status"
     ),
     Ending.VOICE_REFUSED: Consequence(
         "again", is_failure=True, cure="the voice peer refuses our key: check ASSEMBLYAI_API_KEY, also for blanks"

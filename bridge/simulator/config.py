@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from bridge.simulator.options import SimulatorOptions
+from bridge.simulator.sound import RATE_HZ
 
 TOP_LEVEL = frozenset(
     "agent_id system_prompt greeting tools input output llm pre_connect_requests webhook".split()  # noqa: SIM905
 )
 DEFAULT_VOICE = "alba"
-RATE_HZ = 24_000
 MAX_KEYTERMS = 100
 MAX_PROMPT_CHARACTERS = 1750
 ENDPOINT_MS = {"min_latency": 1300, "balanced": 1950, "max_accuracy": 3200}
@@ -73,6 +73,10 @@ class SessionConfig:
     def _turn_detection(self) -> Mapping[str, object]:
         asked = self.hearing["turn_detection"]
         return asked if isinstance(asked, Mapping) else {}
+
+    def without_greeting(self) -> "SessionConfig":
+        """That of a resumed session, which greets nobody a second time."""
+        return replace(self, greeting=None)
 
     def echo(self) -> dict[str, object]:
         """The `config` object of `session.updated` and `session.ready`; unset options are null, not their default."""
@@ -184,7 +188,7 @@ def _check_format(direction: Mapping[str, object]) -> None:
     if not isinstance(asked, Mapping):
         raise Refused("invalid_value", "Audio format must be a JSON object", "format")
     if asked.get("encoding", "audio/pcm") != "audio/pcm" or asked.get("sample_rate", RATE_HZ) != RATE_HZ:
-        raise Refused("invalid_value", "The roompool simulator speaks audio/pcm at 24000 Hz only", "format")
+        raise Refused("invalid_value", f"The roompool simulator speaks audio/pcm at {RATE_HZ} Hz only", "format")
 
 
 def _no_such_voice(voice: str, offered: list[str]) -> str:

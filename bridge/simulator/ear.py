@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bridge.simulator.sound import BYTES_PER_MS
+
 WINDOW_MS = 10
-WINDOW_BYTES = 480
-BYTES_PER_MS = 48
+WINDOW_BYTES = WINDOW_MS * BYTES_PER_MS
 
 KEPT_MS = 16_000
 """Audio kept for playing the caller's voice back: its last 8 s, and the longest usual silence after it."""

@@ -10,19 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-import numpy as np
 import pybase64
 
 from bridge.simulator.adpcm import decode
+from bridge.simulator.sound import BYTES_PER_MS, FRAME_BYTES, FRAME_MS
 from bridge.simulator.texts import LINES
 from bridge.simulator.texts import MARK as MARK
-
-RATE_HZ = 24_000
-FRAME_MS = 10
-FRAME_BYTES = 480
-"""10 ms of 24 kHz mono int16: what the live service sends in one `reply.audio`."""
-
-SAMPLE_BYTES_PER_MS = 48
 
 SILENT_FRAME = pybase64.b64encode(bytes(FRAME_BYTES))
 
@@ -70,7 +63,7 @@ def line_for(text: str) -> Speech:
 def own_voice(introduction: str, pcm: bytes) -> Speech:
     """An introduction, then the caller's own voice: proof that sound went both ways, with no recogniser."""
     said = line(introduction)
-    seconds = len(pcm) / SAMPLE_BYTES_PER_MS / 1000
+    seconds = len(pcm) / BYTES_PER_MS / 1000
     frames = (*said.frames, *[SILENT_FRAME] * PAUSE_FRAMES, *to_frames(pcm))
     return Speech(text=f"{said.text} {seconds:.1f} s of speech", frames=frames)
 
@@ -81,10 +74,3 @@ def to_frames(pcm: bytes) -> tuple[bytes, ...]:
     return tuple(
         pybase64.b64encode(padded[start : start + FRAME_BYTES]) for start in range(0, len(padded), FRAME_BYTES)
     )
-
-
-def loudness_dbfs(pcm: bytes) -> float:
-    """RMS of PCM16 against full scale; silence is -inf."""
-    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float64)
-    power = float(np.mean(samples * samples)) if samples.size else 0.0
-    return float("-inf") if power == 0 else 10 * float(np.log10(power / 32768**2))

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bridge.simulator.sound import BYTES_PER_MS
+
 
 class Ending(enum.Enum):
     """How a connection ended."""
@@ -100,7 +102,7 @@ class SessionRecord:
             replies=self.replies,
             interruptions=self.interruptions,
             frames_sent=self.frames_sent,
-            audio_received_ms=self.audio_bytes // 48,
+            audio_received_ms=self.audio_bytes // BYTES_PER_MS,
             voiced_received=self.stretches,
             client_messages=dict(self.client_messages),
             violations=dict(self.violations),

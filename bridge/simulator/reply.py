@@ -8,7 +8,8 @@ import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bridge.simulator.lines import FRAME_MS, SILENT_FRAME, Speech
+from bridge.simulator.lines import SILENT_FRAME, Speech
+from bridge.simulator.sound import FRAME_MS
 
 FIRST_FRAME_AFTER_S = 0.006
 """From `reply.started` to the first `reply.audio`."""

@@ -7,7 +7,6 @@ Phases: WAIT_FIRST -> STARTING -> ACTIVE -> ENDED, and back to none. What is sai
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import orjson
 import pybase64
@@ -18,9 +17,10 @@ from bridge.simulator.directory import Directory
 from bridge.simulator.lines import line
 from bridge.simulator.pace import Pace
 from bridge.simulator.records import Ending, SessionRecord, Violation
+from bridge.simulator.sound import BYTES_PER_MS
 from bridge.simulator.talk import Talk
 from bridge.simulator.texts import MARK
-from bridge.simulator.wire import Abort, Close, Outgoing, garbage, new_id, unknown_event
+from bridge.simulator.wire import Abort, Close, Message, Outgoing, garbage, new_id, parse, unknown_event
 
 UPDATED_BEFORE_READY_S = 0.015
 EXPIRES_AFTER_S = 3595
@@ -37,9 +37,6 @@ class Phase(enum.Enum):
     """Configured; `session.ready` is to come."""
     ACTIVE = "active"
     ENDED = "ended"
-
-
-Message = Mapping[str, object]
 
 
 class VoiceSession:
@@ -118,7 +115,7 @@ class VoiceSession:
         if self.phase is Phase.ENDED:
             self._note_late(raw)
             return
-        message = _parse(raw)
+        message = parse(raw)
         if message is None:
             self.record.broke(Violation.NOT_A_MESSAGE)
             self._error(now, "invalid_format", "Invalid JSON format.")
@@ -223,7 +220,7 @@ class VoiceSession:
         self._directory.end(self._session_id)
         self._session_id = self.record.session_id = session_id
         self._directory.begin(session_id)
-        self._config = without_greeting(config)
+        self._config = config.without_greeting()
         self.record.resumed = True
         self._become_ready(now)
 
@@ -295,7 +292,7 @@ class VoiceSession:
 
     def _takes(self, pcm: bytes, now: float) -> bool:
         """Whether audio is taken although it may come too fast; as documented, the excess is dropped and told."""
-        if self._pace.keeps(len(pcm) / 48, now):
+        if self._pace.keeps(len(pcm) / BYTES_PER_MS, now):
             return True
         if self._pace.may_complain(now):
             self.record.broke(Violation.AUDIO_TOO_FAST)
@@ -392,24 +389,8 @@ class VoiceSession:
 
     def _note_late(self, raw: str | bytes) -> None:
         """A message after the end: in flight, mostly; only a second `session.end` breaks a rule."""
-        message = _parse(raw)
+        message = parse(raw)
         if message is not None and message.get("type") == "session.end":
             self.record.client_messages["session.end"] += 1
             if self.record.client_messages["session.end"] > 1:
                 self.record.broke(Violation.SECOND_END)
-
-
-def without_greeting(config: SessionConfig) -> SessionConfig:
-    """The configuration of a resumed session, which greets nobody a second time."""
-    return replace(config, greeting=None)
-
-
-def _parse(raw: str | bytes) -> Message | None:
-    """A JSON object, None for anything else."""
-    if isinstance(raw, bytes):
-        return None
-    try:
-        message = orjson.loads(raw)
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) else None

@@ -1,9 +1,10 @@
-"""The server's frames as bytes. Knows shapes, not when they are sent.
+"""The server's frames as bytes, and a client's messages out of them. Knows shapes, not when they are sent.
 
 Everything but `reply.audio` is built by one function; audio is joined from parts, since there are a hundred a second.
 """
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -31,6 +32,19 @@ class Abort:
 
 Outgoing = bytes | Binary | Close | Abort
 """What a session wants done with its socket; plain bytes are one text message."""
+
+Message = Mapping[str, object]
+
+
+def parse(raw: str | bytes) -> Message | None:
+    """A client's message: a JSON object in a text message, None for anything else."""
+    if isinstance(raw, bytes):
+        return None
+    try:
+        message = orjson.loads(raw)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
 
 
 def event(kind: str, unix_s: float, **facts: object) -> bytes:

@@ -5,7 +5,7 @@ import pytest
 from bridge.simulator.options import LIVE_VOICES, Faults, Profile, Resume, SimulatorOptions
 from bridge.simulator.records import Violation
 from bridge.simulator.wire import Close
-from tests.conformance.virtual import VirtualClient, client
+from tests.conformance.virtual import BYTES_PER_MS, VirtualClient, client
 
 VOICES = ", ".join(LIVE_VOICES)
 
@@ -295,7 +295,7 @@ def test_as_documented_audio_faster_than_real_time_is_dropped_and_told_once_a_se
         caller.pass_time(25)
     codes = [error["code"] for error in caller.errors()]
     assert codes == ["audio_rate_violation"] * 2
-    assert caller.session.record.audio_bytes / 48 == pytest.approx(2500 + 500, abs=200)
+    assert caller.session.record.audio_bytes / BYTES_PER_MS == pytest.approx(2500 + 500, abs=200)
 
 
 def test_live_audio_faster_than_real_time_is_taken_but_noted() -> None:
@@ -305,7 +305,7 @@ def test_live_audio_faster_than_real_time_is_taken_but_noted() -> None:
         caller.send({"type": "input.audio", "audio": "AAAA" * 1600})
         caller.pass_time(25)
     assert caller.errors() == []
-    assert caller.session.record.audio_bytes / 48 == 8000
+    assert caller.session.record.audio_bytes / BYTES_PER_MS == 8000
     assert Violation.AUDIO_TOO_FAST.value in caller.session.record.violations
 
 

@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
 from bridge.simulator import Faults, Profile, Running, Simulator, SimulatorOptions
-from tests.conformance.virtual import voice
+from tests.conformance.virtual import silence, voice
 
 KEY = {"Authorization": "Bearer any-key"}
 QUICK = SimulatorOptions(onset_ms=200, barge_in_ms=300, endpoint_ms=300, lead_silence_ms=50)
@@ -90,7 +90,7 @@ async def test_a_barge_in_stops_the_frames(quick: Running) -> None:
         await tell(socket, "session.update", session={})
         await hear(socket, "session.ready")
         async with asyncio.TaskGroup() as group:
-            group.create_task(play(socket, voice(400) + bytes(48 * 1200) + voice(800) + bytes(48 * 200)))
+            group.create_task(play(socket, voice(400) + silence(1200) + voice(800) + silence(200)))
             await hear(socket, "input.speech.stopped")
             reply = await hear(socket, "reply.started")
             await hear(socket, "input.speech.started")

@@ -21,6 +21,9 @@ UNIX_S = 1_790_000_000.0
 
 CHUNK_MS = 50
 
+BYTES_PER_MS = 48
+"""24 kHz, 16 bits, mono: as published, and not as the simulator counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -90,9 +93,9 @@ class VirtualClient:
 
     def play(self, pcm: bytes) -> None:
         """Send audio at real time, 50 ms a message, each when it was spoken."""
-        for start in range(0, len(pcm), CHUNK_MS * 48):
-            chunk = pcm[start : start + CHUNK_MS * 48]
-            self.pass_time(len(chunk) / 48)
+        for start in range(0, len(pcm), CHUNK_MS * BYTES_PER_MS):
+            chunk = pcm[start : start + CHUNK_MS * BYTES_PER_MS]
+            self.pass_time(len(chunk) / BYTES_PER_MS)
             self.send({"type": "input.audio", "audio": pybase64.b64encode(chunk).decode()})
 
     def speak(self, ms: int) -> None:
@@ -101,7 +104,7 @@ class VirtualClient:
 
     def keep_quiet(self, ms: int) -> None:
         """The caller's microphone is open and quiet."""
-        self.play(bytes(ms * 48))
+        self.play(silence(ms))
 
     def begin(self, **session: object) -> "VirtualClient":
         """Configure and wait until the session is ready; the clock then shows that moment."""
@@ -148,6 +151,11 @@ class VirtualClient:
 def client(options: SimulatorOptions | None = None, faults: Faults | None = None, **more: Any) -> VirtualClient:
     """A client of a simulator of its own."""
     return VirtualClient(Directory(options or SimulatorOptions(), faults or Faults()), **more)
+
+
+def silence(ms: int) -> bytes:
+    """A microphone in a quiet room, as digital silence."""
+    return bytes(ms * BYTES_PER_MS)
 
 
 def voice(ms: int) -> bytes:

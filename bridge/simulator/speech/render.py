@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.simulator.adpcm import encode
-from bridge.simulator.lines import RATE_HZ
+from bridge.simulator.sound import RATE_HZ
 from bridge.simulator.texts import LINES
 
 WORDS_PER_MINUTE = 170

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.simulator.options import Faults, Profile, SimulatorOptions
 from bridge.simulator.session import Phase
-from tests.conformance.virtual import VirtualClient, client, voice
+from tests.conformance.virtual import BYTES_PER_MS, VirtualClient, client, silence, voice
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
@@ -118,10 +118,10 @@ def test_no_client_breaks_the_protocol(
 
 
 @settings(max_examples=60, deadline=None)
-@given(cuts=st.lists(st.integers(1, 48 * 2500 - 1), max_size=30), gap_ms=st.sampled_from([100, 500, 900]))
+@given(cuts=st.lists(st.integers(1, BYTES_PER_MS * 2500 - 1), max_size=30), gap_ms=st.sampled_from([100, 500, 900]))
 def test_audio_cut_anywhere_is_the_same_speech(cuts: list[int], gap_ms: int) -> None:
     """The same samples make the same turns and come back the same, also when cut in the middle of a sample."""
-    pcm = bytes(48 * 200) + voice(900) + bytes(48 * gap_ms) + voice(400) + bytes(48 * 1500)
+    pcm = silence(200) + voice(900) + silence(gap_ms) + voice(400) + silence(1500)
     assert answered(pcm, cuts) == answered(pcm, [])
 
 

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.audio import level_dbfs
 from bridge.simulator import adpcm
 from bridge.simulator.ear import Ear
-from bridge.simulator.lines import FRAME_BYTES, line, line_for, loudness_dbfs, own_voice, to_frames
+from bridge.simulator.lines import line, line_for, own_voice, to_frames
+from bridge.simulator.sound import BYTES_PER_MS, FRAME_BYTES
 from bridge.simulator.texts import INTRODUCTIONS, LINES
-from tests.conformance.virtual import voice
+from tests.conformance.virtual import silence, voice
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -22,8 +24,8 @@ def test_each_line_is_loud_and_audible_from_its_first_frames(name: str) -> None:
     pcm = b"".join(pybase64.b64decode(frame) for frame in speech.frames)
     assert {len(pybase64.b64decode(frame)) for frame in speech.frames} == {FRAME_BYTES}
     assert 30 < speech.length_ms / len(LINES[name]) < 90
-    assert -30 < loudness_dbfs(pcm) < -10
-    assert loudness_dbfs(pcm[: FRAME_BYTES * 5]) > -50
+    assert -30 < level_dbfs(pcm) < -10
+    assert level_dbfs(pcm[: FRAME_BYTES * 5]) > -50
 
 
 def test_one_line_is_long_enough_to_be_interrupted() -> None:
@@ -56,7 +58,7 @@ def test_the_callers_own_voice_comes_back() -> None:
     pcm = voice(995)
     said = own_voice(INTRODUCTIONS[0], pcm)
     heard = b"".join(pybase64.b64decode(frame) for frame in said.frames)
-    assert heard.endswith(pcm + bytes(5 * 48))
+    assert heard.endswith(pcm + silence(5))
     assert said.text == "[simulator] You said: 1.0 s of speech"
 
 
@@ -76,17 +78,17 @@ def hear(pcm: bytes, cuts: list[int]) -> list[tuple[int, int, int]]:
     return states
 
 
-@given(st.lists(st.integers(0, 48 * 300), max_size=20))
+@given(st.lists(st.integers(0, BYTES_PER_MS * 300), max_size=20))
 def test_an_ear_hears_the_same_however_audio_is_cut(cuts: list[int]) -> None:
     """Cut anywhere, also in the middle of a sample, the windows are the same."""
-    pcm = bytes(48 * 55) + voice(105) + bytes(48 * 140)
+    pcm = silence(55) + voice(105) + silence(140)
     assert hear(pcm, cuts) == hear(pcm, [])
 
 
 def test_a_stretch_runs_from_the_first_voiced_window_to_the_last() -> None:
     """Onset, end and voiced time are those of the audio, to a window."""
     ear = Ear(voiced_dbfs=-45)
-    for _ in ear.hear(bytes(48 * 50) + voice(200) + bytes(48 * 100) + voice(50) + bytes(48 * 30)):
+    for _ in ear.hear(silence(50) + voice(200) + silence(100) + voice(50) + silence(30)):
         pass
     assert ear.stretch is not None
     assert (ear.stretch.onset_ms, ear.stretch.end_ms, ear.stretch.voiced_ms) == (50, 400, 250)
@@ -97,7 +99,7 @@ def test_quiet_noise_is_no_speech() -> None:
     """Comfort noise below the threshold begins no stretch."""
     ear = Ear(voiced_dbfs=-45)
     noise = np.random.default_rng(1).normal(0, 60, 24_000).astype("<i2").tobytes()
-    assert loudness_dbfs(noise) < -50
+    assert level_dbfs(noise) < -50
     assert [ear.stretch for _ in ear.hear(noise) if ear.stretch] == []
 
 
@@ -109,4 +111,4 @@ def test_an_ear_keeps_a_bounded_past() -> None:
             pass
     assert ear.between(119_500, 120_000) == bytes([119, 0]) * 12_000
     assert ear.between(112_000, 112_010) == bytes([112, 0]) * 240
-    assert len(ear.between(0, 120_000)) <= 2 * 16_000 * 48
+    assert len(ear.between(0, 120_000)) <= 2 * 16_000 * BYTES_PER_MS

@@ -10,6 +10,7 @@ What was noticed is in `caller.witness`, times on the loop's monotonic clock. Th
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections.abc import Callable
 from types import TracebackType
@@ -20,9 +21,9 @@ from livekit import rtc
 from livekit.rtc.participant import PublishTrackError
 
 from bridge.caller.ear import Ear
-from bridge.caller.errors import CallOver, CannotJoin, NotInTime
+from bridge.caller.errors import CallOver, CannotJoin, JoinFault, NotInTime
 from bridge.caller.mouth import Mouth, Spoken
-from bridge.caller.sound import AUDIBLE_DBFS, FRAME_S, Samples, Speech, level_dbfs
+from bridge.caller.sound import FRAME_S, Samples, Speech, is_audible
 from bridge.caller.tape import Side, Tape
 from bridge.caller.witness import AgentStay, Witness
 from bridge.shield import see_through
@@ -41,6 +42,11 @@ JOIN_S = 45.0
 LEAVE_S = 5.0
 EARS_S = 0.5
 MOUTH_S = 1.0
+HANG_UP_S = MOUTH_S + LEAVE_S + EARS_S + 1.0
+"""More than its steps may take together."""
+
+_REFUSED = re.compile(r"\b(401|403|unauthorized|forbidden)\b", re.IGNORECASE)
+"""Words in the SDK's sentence that tell a refusal from a network failure; its error carries nothing else."""
 
 STATE_ATTRIBUTE = "lk.agent.state"
 AGENT_KIND = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
@@ -98,6 +104,8 @@ class Caller:
         self._over: str = ""
         self._changed = asyncio.Event()
         self._waiting = 0
+        # One departure at a time; whoever comes second waits for it.
+        self._hanging_up = asyncio.Lock()
 
     # ---- coming and going
 
@@ -118,7 +126,10 @@ class Caller:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.hang_up()
+        try:
+            await self.hang_up()
+        except asyncio.CancelledError as late:
+            kind, error, trace = type(late), late, late.__traceback__
         # The group hears of a cancellation alone, so that it neither wraps nor replaces what the body raised.
         if isinstance(error, asyncio.CancelledError):
             await self._group.__aexit__(kind, error, trace)
@@ -126,14 +137,21 @@ class Caller:
             await self._group.__aexit__(None, None, None)
 
     async def hang_up(self) -> None:
-        """Leave the room as a person does, by `CLIENT_INITIATED`. Twice is once; bounded, also when cancelled."""
-        if self._over == "hung up":
-            return
+        """Leave the room as a person does, by `CLIENT_INITIATED`, within `HANG_UP_S`. Twice is once.
+
+        Once begun it is seen through: a cancellation is held back until we have left.
+        """
+        async with self._hanging_up:
+            if not self.left_at:
+                await see_through(self._leave(), name="caller_hang_up", limit_s=HANG_UP_S)
+
+    async def _leave(self) -> None:
         self._end("hung up")
         self._mouth.shut()
         await self._finished(MOUTH_S, self._speaking)
-        leaving = self._group.create_task(self._room.disconnect(), name="caller_leave")
-        await self._finished(LEAVE_S, leaving)
+        # A departure that takes too long is logged, and left to itself.
+        with contextlib.suppress(TimeoutError):
+            await see_through(self._room.disconnect(), name="caller_disconnect", limit_s=LEAVE_S)
         self.left_at = self._loop.time()
         for track_sid in tuple(self._ears):
             self._shut_ear(track_sid)
@@ -158,9 +176,10 @@ class Caller:
         try:
             await see_through(self._room.connect(self._url, self._token, options), name="connect", limit_s=JOIN_S)
         except rtc.ConnectError as error:
-            raise CannotJoin(error.message or "no reason given") from error
-        except TimeoutError as error:
-            raise CannotJoin(f"no answer within {JOIN_S:g} s") from error
+            is_refused = _REFUSED.search(error.message) is not None
+            raise CannotJoin(JoinFault.REFUSED if is_refused else JoinFault.UNREACHABLE) from None
+        except TimeoutError:
+            raise CannotJoin(JoinFault.UNREACHABLE) from None
         self.connected_at = self._loop.time()
         for participant in self._room.remote_participants.values():
             self._on_connected(participant)
@@ -172,10 +191,8 @@ class Caller:
         try:
             publishing = self._room.local_participant.publish_track(track, options)
             await see_through(publishing, name="publish_track", limit_s=JOIN_S)
-        except PublishTrackError as error:
-            raise CannotJoin(f"connected, but the microphone was refused: {error.message}") from error
-        except TimeoutError as error:
-            raise CannotJoin(f"connected, but the microphone was not taken within {JOIN_S:g} s") from error
+        except (PublishTrackError, TimeoutError):
+            raise CannotJoin(JoinFault.NO_MICROPHONE) from None
 
     async def reconnect_fully(self, *, timeout_s: float = 20.0) -> None:
         """Make the SDK rebuild its session, as after a long loss of network; returns when we are back.
@@ -389,7 +406,7 @@ class Caller:
             self.witness.unsubscribed(stay)
 
     def _hear(self, stay: AgentStay, samples: Samples, at: float) -> None:
-        self.witness.frame(stay, at=at, audible=level_dbfs(samples) > AUDIBLE_DBFS)
+        self.witness.frame(stay, at=at, audible=is_audible(samples))
         if self.tape is not None:
             self.tape.put(Side.AGENT, stay.sid, samples, starts_at=at - FRAME_S)
         self._pulse()

@@ -45,7 +45,7 @@ def call(
 def missing(url: str, key: str, secret: str) -> list[str]:
     """What is wrong with the settings, a line each: the variable, the fault, the cure."""
     problems = []
-    if not url.startswith(("ws://", "wss://", "http://", "https://")):
+    if not url.startswith(("ws://", "wss://")):
         fault = "is not an address of LiveKit" if url else "is not set"
         problems.append(f"LIVEKIT_URL: {fault}. Cure: the address of your LiveKit, beginning with ws:// or wss://.")
     if not key:

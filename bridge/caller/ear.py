@@ -11,7 +11,8 @@ import numpy as np
 import structlog
 from livekit import rtc
 
-from bridge.caller.sound import FRAME_MS, RATE_HZ, Samples
+from bridge.caller.sound import FRAME_MS, Samples
+from bridge.spec import RATE_HZ
 
 log = structlog.get_logger()
 

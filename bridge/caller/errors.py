@@ -4,20 +4,60 @@ CallerError
 ├── CannotJoin     LiveKit did not let us in: address, keys or network
 ├── NotInTime      what was awaited did not happen within its limit: usually the finding, not a fault
 ├── CallOver       the room closed on us while something was awaited
-└── BadRecording   a WAV file of the user's that we cannot play
+└── BadSettings    what the user gave us cannot be: a variable, or a WAV file that we cannot play
 """
+
+import enum
+from typing import assert_never
 
 
 class CallerError(Exception):
     """Base of everything the synthetic caller raises on purpose. Its text is fit for the person at the terminal."""
 
 
-class CannotJoin(CallerError):
-    """LiveKit did not let us in. `reason` is the SDK's own sentence, which tells a refused token from a dead port."""
+class JoinFault(enum.Enum):
+    """Why LiveKit did not let us in, in words of ours."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"cannot join the room: {reason}")
-        self.reason = reason
+    REFUSED = "refused"
+    """It does not accept our token."""
+    UNREACHABLE = "unreachable"
+    """No answer, or none of a LiveKit."""
+    NO_MICROPHONE = "no_microphone"
+    """We were in, but could not publish our voice."""
+
+
+class CannotJoin(CallerError):
+    """LiveKit did not let us in: `fault` says why, `cure` what to do.
+
+    LiveKit's own sentence is not part of it, nor of its traceback: it may repeat the token.
+    """
+
+    def __init__(self, fault: JoinFault) -> None:
+        what, self.cure = _explain(fault)
+        super().__init__(f"cannot join the room: {what}")
+        self.fault = fault
+
+
+def _explain(fault: JoinFault) -> tuple[str, str]:
+    """A fault as a clause, and its cure as another."""
+    match fault:
+        case JoinFault.REFUSED:
+            return (
+                "LiveKit refused the token",
+                "check LIVEKIT_API_KEY and LIVEKIT_API_SECRET, and this machine's clock",
+            )
+        case JoinFault.UNREACHABLE:
+            return (
+                "LiveKit cannot be reached",
+                "check LIVEKIT_URL, and that UDP passes between here and there",
+            )
+        case JoinFault.NO_MICROPHONE:
+            return (
+                "connected, but the microphone was not taken",
+                "give the token the right to publish, and let UDP pass between here and LiveKit",
+            )
+        case _:
+            assert_never(fault)
 
 
 class NotInTime(CallerError):

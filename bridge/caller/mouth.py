@@ -13,7 +13,9 @@ import structlog
 from livekit import rtc
 
 from bridge.caller.errors import CallOver
-from bridge.caller.sound import RATE_HZ, SAMPLES_PER_MS, Samples, Speech
+from bridge.caller.sound import SAMPLES_PER_MS, Samples, Speech
+from bridge.shield import see_through
+from bridge.spec import RATE_HZ
 
 log = structlog.get_logger()
 
@@ -22,6 +24,9 @@ CHUNK_MS = 50
 
 QUEUE_MS = 100
 """The source buffers twice this; it bounds how long after a hang-up the last capture may still wait."""
+
+CAPTURE_S = 5.0
+"""For one chunk to be taken; usually a twentieth of a second."""
 
 MAX_WAITING = 8
 """Utterances said faster than they sound; one more makes `say` wait."""
@@ -80,6 +85,13 @@ class Mouth:
         self._waiting.put_nowait(None)
 
     async def _speak(self, utterance: _Utterance) -> None:
+        try:
+            await self._play(utterance)
+        finally:
+            if not utterance.spoken.done():
+                utterance.spoken.set_exception(CallOver("hung up"))
+
+    async def _play(self, utterance: _Utterance) -> None:
         loop = asyncio.get_running_loop()
         speech, spoken = utterance.speech, utterance.spoken
         began_at = head = loop.time()
@@ -99,13 +111,11 @@ class Mouth:
             if not spoken.done():
                 late_s = head - began_at - speech.duration_s
                 spoken.set_result(Spoken(began_at + speech.voiced_from_s, began_at + speech.voiced_until_s + late_s))
-        if not spoken.done():
-            spoken.set_exception(CallOver("hung up"))
 
     async def _capture(self, chunk: Samples) -> bool:
         frame = rtc.AudioFrame(chunk.tobytes(), RATE_HZ, 1, chunk.size)
         try:
-            await asyncio.shield(self.source.capture_frame(frame))
+            await see_through(self.source.capture_frame(frame), name="caller_capture", limit_s=CAPTURE_S)
         except Exception as error:  # noqa: BLE001 - the SDK raises bare ones when the room went away under a capture
             log.warning("caller_capture_failed", error=type(error).__name__)
             return False

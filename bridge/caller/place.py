@@ -13,6 +13,7 @@ from bridge.caller import wav
 from bridge.caller.caller import Caller
 from bridge.caller.errors import CannotJoin
 from bridge.caller.order import Order
+from bridge.caller.quiet import lower_sdk_lines
 from bridge.caller.report import Report
 from bridge.caller.script import Plan, call
 from bridge.caller.tape import MAX_S
@@ -29,11 +30,12 @@ def place(order: Order) -> int:
         BadSettings: the WAV file cannot be played.
     """
     speech = wav.hello() if order.wav is None else wav.read_speech(order.wav)
+    lower_sdk_lines()
     plan = Plan(speech, wav.interruption(), turns=order.turns, barge_in=order.barge_in, stay_s=order.stay_s)
     try:
         report = asyncio.run(_place(order, plan))
     except CannotJoin as error:
-        typer.echo(f"{error}. Check LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET.", err=True)
+        typer.echo(f"{error}. Cure: {error.cure}.", err=True)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

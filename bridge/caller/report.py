@@ -3,6 +3,7 @@
 Pure: reads a `Witness` and moments on the monotonic clock. What did not happen is None.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bridge.caller.witness import AgentStay, Witness
@@ -70,66 +71,73 @@ class Report:
     left_ms: int
 
 
-def measure(
-    witness: Witness,
-    findings: Findings,
-    *,
-    room: str,
-    identity: str,
-    began_at: float,
-    connected_at: float,
-    left_at: float,
-    connection: list[tuple[float, str]],
-) -> Report:
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A call that was made: where, by whom, its moments, and the interruptions of the caller's own connection."""
+
+    room: str
+    identity: str
+    began_at: float
+    connected_at: float
+    left_at: float
+    connection: Sequence[tuple[float, str]] = ()
+
+
+def measure(witness: Witness, findings: Findings, made: Made) -> Report:
     """Turn what was noticed into numbers, and add the problem that is none of the script's: two agents at once."""
-
-    def ms(at: float | None, since: float = began_at) -> int | None:
-        return None if at is None else round((at - since) * 1000)
-
-    def known(at: float) -> int:
-        return round((at - began_at) * 1000)
-
-    problems = [*findings.problems, *_two_agents(witness)]
-    heard_at = witness.heard_at
-    gaps = () if heard_at is None else witness.gaps(heard_at, left_at, min_s=LONG_GAP_S)
+    began_at, connected_at, heard_at = made.began_at, made.connected_at, witness.heard_at
+    problems = (*findings.problems, *_two_agents(witness))
     return Report(
-        room=room,
-        identity=identity,
+        room=made.room,
+        identity=made.identity,
         ok=heard_at is not None and not problems,
-        problems=tuple(problems),
-        connect_ms=known(connected_at),
-        agent_seen_ms=ms(witness.seen_at),
-        agent_seen_after_connect_ms=ms(witness.seen_at, connected_at),
-        agent_subscribed_ms=ms(witness.subscribed_at),
-        agent_subscribed_after_connect_ms=ms(witness.subscribed_at, connected_at),
-        agent_heard_ms=ms(heard_at),
-        agent_heard_after_connect_ms=ms(heard_at, connected_at),
+        problems=problems,
+        connect_ms=_ms(connected_at, began_at),
+        agent_seen_ms=_known_ms(witness.seen_at, began_at),
+        agent_seen_after_connect_ms=_known_ms(witness.seen_at, connected_at),
+        agent_subscribed_ms=_known_ms(witness.subscribed_at, began_at),
+        agent_subscribed_after_connect_ms=_known_ms(witness.subscribed_at, connected_at),
+        agent_heard_ms=_known_ms(heard_at, began_at),
+        agent_heard_after_connect_ms=_known_ms(heard_at, connected_at),
         turns=tuple(findings.turns),
         barge_in_stop_ms=findings.barge_in_stop_ms,
         agents_max=witness.agents_max,
         audible_max=witness.audible_max,
         overlap_ms=round(witness.overlap_s() * 1000),
-        presence=tuple((known(at), count) for at, count in witness.presence),
-        gaps=tuple((known(gap.started_at), known(gap.ended_at)) for gap in gaps),
-        connection=tuple((known(at), word) for at, word in connection),
+        presence=tuple((_ms(at, began_at), count) for at, count in witness.presence),
+        gaps=_gaps(witness, made),
+        connection=tuple((_ms(at, began_at), word) for at, word in made.connection),
         agents=tuple(_agent(stay, began_at) for stay in witness.stays),
-        left_ms=known(left_at),
+        left_ms=_ms(made.left_at, began_at),
     )
 
 
-def _agent(stay: AgentStay, began_at: float) -> AgentReport:
-    def ms(at: float | None) -> int | None:
-        return None if at is None else round((at - began_at) * 1000)
+def _ms(at: float, since: float) -> int:
+    return round((at - since) * 1000)
 
+
+def _known_ms(at: float | None, since: float) -> int | None:
+    return None if at is None else _ms(at, since)
+
+
+def _gaps(witness: Witness, made: Made) -> tuple[tuple[int, int], ...]:
+    """The long silences between the first sound and the end; none where nothing was heard."""
+    if witness.heard_at is None:
+        return ()
+    gaps = witness.gaps(witness.heard_at, made.left_at, min_s=LONG_GAP_S)
+    return tuple((_ms(gap.started_at, made.began_at), _ms(gap.ended_at, made.began_at)) for gap in gaps)
+
+
+def _agent(stay: AgentStay, began_at: float) -> AgentReport:
     return AgentReport(
         identity=stay.identity,
         sid=stay.sid,
-        seen_ms=round((stay.seen_at - began_at) * 1000),
-        subscribed_ms=ms(stay.subscribed_at),
-        heard_ms=ms(stay.heard_at),
-        left_ms=ms(stay.left_at),
+        seen_ms=_ms(stay.seen_at, began_at),
+        subscribed_ms=_known_ms(stay.subscribed_at, began_at),
+        heard_ms=_known_ms(stay.heard_at, began_at),
+        left_ms=_known_ms(stay.left_at, began_at),
         audible_ms=round(sum(s.ended_at - s.started_at for s in stay.hearing.stretches) * 1000),
-        states=tuple((round((at - began_at) * 1000), state) for at, state in stay.states),
+        states=tuple((_ms(at, began_at), state) for at, state in stay.states),
     )
 
 

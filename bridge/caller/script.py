@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bridge.caller.caller import Caller
 from bridge.caller.errors import CallOver, NotInTime
-from bridge.caller.report import Findings, Report, Turn, measure
+from bridge.caller.report import Findings, Made, Report, Turn, measure
 from bridge.caller.sound import Speech
 
 SEEN_S = 20.0
@@ -56,9 +56,7 @@ async def call(caller: Caller, plan: Plan, tell: Tell) -> Report:
         except (NotInTime, CallOver) as error:
             findings.problems.append(str(error))
         await caller.hang_up()
-    report = measure(
-        caller.witness,
-        findings,
+    made = Made(
         room=caller.room_name,
         identity=caller.identity,
         began_at=caller.connect_began_at,
@@ -66,6 +64,7 @@ async def call(caller: Caller, plan: Plan, tell: Tell) -> Report:
         left_at=caller.left_at,
         connection=caller.connection,
     )
+    report = measure(caller.witness, findings, made)
     tell(report.left_ms, "hung up")
     return report
 

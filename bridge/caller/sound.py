@@ -1,4 +1,4 @@
-"""Arithmetic on sound: how loud a stretch of samples is, and where in it somebody speaks. Touches no clock."""
+"""Something to say, and where in it somebody speaks; what of an agent counts as heard. Touches no clock."""
 
 import math
 from dataclasses import dataclass
@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bridge.audio import level_dbfs
+from bridge.spec import RATE_HZ
+
 Samples = npt.NDArray[np.int16]
 
-RATE_HZ = 24_000
 FRAME_MS = 20
 """How finely we listen: fine enough to time a barge-in, coarse enough for 24 callers in one process."""
 
@@ -19,19 +21,10 @@ FRAME_SAMPLES = FRAME_MS * SAMPLES_PER_MS
 AUDIBLE_DBFS = -50.0
 """Louder than this counts as heard: far above Opus' decoded silence, far below any speech."""
 
-SILENCE_DBFS = -120.0
-"""What digital silence is reported as, instead of minus infinity."""
 
-
-def level_dbfs(samples: Samples) -> float:
-    """Root mean square of a stretch of samples against full scale, in dB; `SILENCE_DBFS` at the lowest."""
-    if samples.size == 0:
-        return SILENCE_DBFS
-    wide = samples.astype(np.float32)
-    mean_square = float(np.dot(wide, wide)) / samples.size
-    if mean_square <= 0:
-        return SILENCE_DBFS
-    return max(10 * math.log10(mean_square / 32768.0**2), SILENCE_DBFS)
+def is_audible(samples: Samples) -> bool:
+    """Whether a stretch of mono samples is loud enough to be heard."""
+    return level_dbfs(samples.tobytes()) > AUDIBLE_DBFS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +44,7 @@ class Speech:
         audible = [
             index
             for index in range(math.ceil(samples.size / FRAME_SAMPLES))
-            if level_dbfs(samples[index * FRAME_SAMPLES : (index + 1) * FRAME_SAMPLES]) > AUDIBLE_DBFS
+            if is_audible(samples[index * FRAME_SAMPLES : (index + 1) * FRAME_SAMPLES])
         ]
         if not audible:
             return cls(samples, 0.0, 0.0)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bridge.caller.sound import RATE_HZ, Samples
+from bridge.caller.sound import Samples
+from bridge.spec import RATE_HZ
 
 MAX_S = 600.0
 """58 MB of memory at most."""

@@ -9,7 +9,8 @@ import numpy as np
 from livekit import rtc
 
 from bridge.caller.errors import BadSettings
-from bridge.caller.sound import RATE_HZ, Samples, Speech
+from bridge.caller.sound import Samples, Speech
+from bridge.spec import RATE_HZ
 
 MAX_S = 120.0
 """A caller's turn longer than this is a mistake in the file name."""

@@ -8,18 +8,22 @@ import json
 import os
 import secrets
 import sys
+import traceback
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from livekit import rtc
 
+from bridge.audio import level_dbfs
 from bridge.caller.caller import Caller
 from bridge.caller.ear import Ear
-from bridge.caller.errors import CallOver, CannotJoin, NotInTime
-from bridge.caller.sound import AUDIBLE_DBFS, SILENCE_DBFS, Samples, Speech, level_dbfs
+from bridge.caller.errors import CallOver, CannotJoin, JoinFault, NotInTime
+from bridge.caller.sound import Samples, is_audible
 from bridge.caller.tape import Side
 from deploy.local.livekit_server import LiveKitServer
+from deploy.local.ports import free_port
 from tests.bridge.caller.tone_agent import ToneAgent, tone
 
 pytestmark = pytest.mark.livekit
@@ -123,11 +127,11 @@ async def test_our_voice_takes_as_long_as_its_samples_and_silence_is_not_voice(j
 
 async def test_our_voice_is_heard_in_the_room_and_is_on_our_side_of_the_recording(join: Join, bring: Bring) -> None:
     """What we say arrives at the agent, about as loud as it was said."""
-    loudest_dbfs = SILENCE_DBFS
+    loudest_dbfs = level_dbfs(b"")
 
     def hear(samples: Samples, _at: float) -> None:
         nonlocal loudest_dbfs
-        loudest_dbfs = max(loudest_dbfs, level_dbfs(samples))
+        loudest_dbfs = max(loudest_dbfs, level_dbfs(samples.tobytes()))
 
     async with bring() as agent, asyncio.TaskGroup() as group:
         ears: asyncio.Queue[Ear] = asyncio.Queue(1)
@@ -139,10 +143,10 @@ async def test_our_voice_is_heard_in_the_room_and_is_on_our_side_of_the_recordin
             await caller.stay(0.3)
             ear.shut()
 
-    assert loudest_dbfs == pytest.approx(level_dbfs(Speech.of_pcm16(tone(0.8)).samples), abs=6)
+    assert loudest_dbfs == pytest.approx(level_dbfs(tone(0.8)), abs=6)
     assert caller.tape is not None
-    assert level_dbfs(caller.tape.frames[:, Side.CALLER]) > AUDIBLE_DBFS
-    assert level_dbfs(caller.tape.frames[:, Side.AGENT]) < AUDIBLE_DBFS
+    assert is_audible(caller.tape.frames[:, Side.CALLER])
+    assert not is_audible(caller.tape.frames[:, Side.AGENT])
 
 
 async def test_two_agents_are_seen_and_heard_as_two(join: Join, bring: Bring) -> None:
@@ -254,21 +258,87 @@ async def test_a_cancelled_join_is_seen_through_and_left(join: Join) -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+@pytest.mark.parametrize("turns_of_the_loop", [0, 1, 3, 10, 100])
+async def test_a_cancelled_hang_up_leaves_no_ghost(join: Join, bring: Bring, turns_of_the_loop: int) -> None:
+    """Wherever in it the cancellation strikes, the server sees the caller go, by its own will, and we are cancelled."""
+    gone: asyncio.Queue[rtc.DisconnectReason.ValueType | None] = asyncio.Queue(1)
+    async with bring() as agent:
+        agent.room.on("participant_disconnected", lambda who: gone.put_nowait(who.disconnect_reason))
+        async with join() as caller:
+            await caller.agent_seen(10)
+            async with asyncio.TaskGroup() as group:
+                saying = group.create_task(_outcome(caller.say(tone(5.0))))
+                await caller.stay(0.2)
+                hanging_up = group.create_task(caller.hang_up())
+                for _ in range(turns_of_the_loop):
+                    await asyncio.sleep(0)
+                was_over = hanging_up.done()
+                hanging_up.cancel()
+                await asyncio.wait([hanging_up])
+                assert hanging_up.cancelled() or was_over
+                assert caller.left_at > 0 or not turns_of_the_loop
+                await caller.hang_up()
+        async with asyncio.timeout(5):
+            assert await gone.get() == rtc.DisconnectReason.CLIENT_INITIATED
+
+    assert isinstance(saying.result(), CallOver)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_caller_cancelled_while_it_leaves_takes_its_tasks_along(join: Join, bring: Bring) -> None:
+    """The end of the block is a hang-up, too: cancelled within, it is out of the room and nothing runs on."""
+    here, body_over, gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    caller, agent = join(), bring()
+
+    async def make_a_call() -> None:
+        async with caller:
+            await here.wait()
+            body_over.set()
+
+    async with agent:
+        agent.room.on("track_subscribed", lambda *_: here.set())
+        agent.room.on("participant_disconnected", lambda _who: gone.set())
+        async with asyncio.TaskGroup() as group:
+            calling = group.create_task(make_a_call())
+            await body_over.wait()
+            calling.cancel()
+        assert calling.cancelled()
+        async with asyncio.timeout(5):
+            await gone.wait()
+
+    assert caller.left_at > 0
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_a_refused_token_is_said_to_be_refused(livekit: LiveKitServer) -> None:
-    """A wrong secret ends in one sentence that holds no secret."""
+    """A wrong secret ends in one sentence of ours and its cure; the token is in neither, nor in a traceback."""
     secret = secrets.token_urlsafe(32)
     with pytest.raises(CannotJoin) as refused:
         async with Caller(livekit.url, key=livekit.api_key, secret=secret, room="refused"):
             pytest.fail("joined with a wrong secret")
 
-    assert secret not in str(refused.value)
+    assert refused.value.fault is JoinFault.REFUSED
+    assert "LIVEKIT_API_SECRET" in refused.value.cure
+    told = "".join(traceback.format_exception(refused.value))
+    assert "eyJ" not in told
+    assert secret not in told
 
 
-async def call(livekit: LiveKitServer, *arguments: str) -> asyncio.subprocess.Process:
+async def test_a_server_that_is_not_there_is_said_to_be_unreachable() -> None:
+    """Nobody takes a closed port for a refusal, though the system's own word for it is one."""
+    with pytest.raises(CannotJoin) as unreachable:
+        async with Caller(f"ws://127.0.0.1:{free_port()}", key="key", secret="s" * 32, room="nowhere"):
+            pytest.fail("joined nothing")
+
+    assert unreachable.value.fault is JoinFault.UNREACHABLE
+    assert "LIVEKIT_URL" in unreachable.value.cure
+
+
+async def call(livekit: LiveKitServer, *arguments: str, **variables: str) -> asyncio.subprocess.Process:
     """Start `roompool call` as a user would."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pool.commands", "call", *arguments),
-        env={**os.environ, **livekit.env},
+        env={**os.environ, **livekit.env, **variables},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -286,10 +356,11 @@ async def test_the_command_reports_a_call_as_json_and_exits_0(
         await agent.play(bytes(48_000 * 5))
         await agent.play(tone(0.8))
         async with asyncio.timeout(30):
-            out, _ = await calling.communicate()
+            out, err = await calling.communicate()
 
     report = json.loads(out)
     assert calling.returncode == 0, report["problems"]
+    assert err == b""
     assert report["ok"]
     assert report["turns"][0]["reply_delay_ms"] >= 0
     assert (report["agents_max"], report["audible_max"]) == (1, 1)
@@ -321,3 +392,39 @@ async def test_the_command_names_every_missing_setting_and_exits_2(livekit: Live
     assert calling.returncode == 2
     for variable in (b"LIVEKIT_URL", b"LIVEKIT_API_KEY", b"LIVEKIT_API_SECRET"):
         assert variable in err
+
+
+async def test_the_command_says_why_it_could_not_join_and_nothing_of_the_sdk(livekit: LiveKitServer) -> None:
+    """One line: the fault and its cure. The SDK's own lines, which repeat the token, are for level debug."""
+    calling = await call(livekit, "demo", LIVEKIT_API_SECRET="another secret, thirty-two bytes or more")
+    async with asyncio.timeout(30):
+        out, err = await calling.communicate()
+
+    assert (calling.returncode, out) == (1, b"")
+    (line,) = err.decode().splitlines()
+    assert line.startswith("cannot join the room: LiveKit refused the token. Cure: check LIVEKIT_API_KEY")
+
+
+async def test_the_sdks_lines_are_there_for_whoever_asks_for_debug(livekit: LiveKitServer) -> None:
+    """Each is one JSON line of ours at level debug, with the token masked."""
+    secret = "another secret, thirty-two bytes or more"
+    calling = await call(livekit, "demo", LIVEKIT_API_SECRET=secret, ROOMPOOL_LOG_LEVEL="debug", ROOMPOOL_LOG_JSON="1")
+    async with asyncio.timeout(30):
+        _, err = await calling.communicate()
+
+    said = [json.loads(line) for line in err.splitlines() if line.startswith(b"{")]
+    assert {(line["event"], line["level"]) for line in said} == {("livekit_sdk", "debug")}
+    assert b"401" in err
+    assert b"eyJ" not in err
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:7880", "127.0.0.1:7880"])
+async def test_an_address_that_is_no_websocket_is_a_wrong_setting(livekit: LiveKitServer, address: str) -> None:
+    """As for the workers: ws:// or wss://, and exit status 2."""
+    calling = await call(livekit, "demo", LIVEKIT_URL=address)
+    async with asyncio.timeout(20):
+        _, err = await calling.communicate()
+
+    assert calling.returncode == 2
+    assert b"LIVEKIT_URL" in err
+    assert b"ws:// or wss://" in err

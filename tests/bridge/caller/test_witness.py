@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.caller.report import Findings, Turn, measure
+from bridge.caller.report import Findings, Made, Turn, measure
 from bridge.caller.witness import AgentStay, Witness
 
 
@@ -77,16 +77,7 @@ def test_a_report_counts_from_the_start_of_connect_and_from_its_return() -> None
     speak(witness, stay, 10.48, 11.0)
     findings = Findings(turns=[Turn(said_ms=1500)])
 
-    report = measure(
-        witness,
-        findings,
-        room="demo",
-        identity="caller-1",
-        began_at=10.0,
-        connected_at=10.1,
-        left_at=14.0,
-        connection=[],
-    )
+    report = measure(witness, findings, Made("demo", "caller-1", began_at=10.0, connected_at=10.1, left_at=14.0))
 
     assert (report.connect_ms, report.agent_seen_ms, report.agent_subscribed_ms) == (100, 300, 350)
     assert (report.agent_heard_ms, report.agent_heard_after_connect_ms) == (500, 400)
@@ -102,9 +93,7 @@ def test_a_report_of_two_agents_is_a_failure() -> None:
     for sid in ("PA_1", "PA_2"):
         speak(witness, witness.seen(identity=sid, sid=sid, at=1.0), 1.0, 1.2)
 
-    report = measure(
-        witness, Findings(), room="r", identity="c", began_at=0.0, connected_at=0.1, left_at=2.0, connection=[]
-    )
+    report = measure(witness, Findings(), Made("r", "c", began_at=0.0, connected_at=0.1, left_at=2.0))
 
     assert not report.ok
     assert report.problems == ("2 agents were audible at once, for 200 ms",)

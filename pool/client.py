@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Self
 
-from redis import exceptions as redis_errors
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from pool.base.outage import outage_of
 from pool.contract import DEFAULT_PREFIX, Note, job_of
 from pool.queue import JobQueue
 from pool.registry import Noted, Rooms
@@ -18,17 +19,6 @@ SUBMIT_LIMIT_S = 3.0
 
 WORTH_A_JOB = frozenset({Noted.WAITING, Noted.CLOSED})
 """A room that waits, and one whose life ended just now. An owned or rested one needs nobody, nor does old news."""
-
-UNREACHABLE = (
-    redis_errors.ConnectionError,  # refused, dropped, loading its data, wrong password
-    redis_errors.TimeoutError,
-    redis_errors.ReadOnlyError,  # a replica, in the middle of a failover
-    redis_errors.ClusterDownError,  # its subclass: a replica without its primary
-    redis_errors.OutOfMemoryError,
-    redis_errors.NoPermissionError,
-    OSError,  # includes the built-in TimeoutError of our own limit
-)
-"""What a repeat may cure, or an operator; anything else is a bug."""
 
 
 class PoolUnreachable(Exception):
@@ -74,14 +64,19 @@ class PoolClient:
                     await self._queue.enqueue(*job)
 
     async def ping(self) -> None:
-        """Raises PoolUnreachable unless Redis answers."""
-        with _reached():
+        """Raises PoolUnreachable unless Redis answers, and with nothing but PONG."""
+        try:
             await self._redis.ping()
+        except (RedisError, OSError) as error:
+            raise PoolUnreachable(outage_of(error) or type(error).__name__) from error
 
 
 @contextmanager
 def _reached() -> Iterator[None]:
     try:
         yield
-    except UNREACHABLE as error:
-        raise PoolUnreachable(type(error).__name__) from error
+    except (RedisError, OSError) as error:
+        reason = outage_of(error)
+        if reason is None:
+            raise
+        raise PoolUnreachable(reason) from error

@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import urlsplit
 
 from arq.connections import ArqRedis
-from redis.asyncio import BlockingConnectionPool
 
+from pool.base.connections import ConnectionLimits, redis_connections
 from pool.contract import DEFAULT_PREFIX, dump_job, load_job
 
 JOB_LIFE_MS = 60_000
@@ -22,13 +21,9 @@ TOKENS_KEPT = 128
 TOKEN_LIFE_MS = 10_000
 """Tokens that no worker waits for are dropped: the fallback poll finds their jobs within half a second."""
 
-SOCKET_LIMIT_S = 5.0
-"""Must exceed the 2 s a worker blocks for a token. arq's own settings have no limit: half-open would hang its loop."""
-
-CONNECT_LIMIT_S = 1.0
-
-CONNECTIONS = 40
-"""Twenty jobs in flight, the blocked wait for a token, the poll, and room for a burst; a further one waits."""
+LIMITS = ConnectionLimits(connections=40, connect_s=1.0, answer_s=5.0)
+"""Twenty jobs in flight, the blocked wait for a token, the poll, and room for a burst. An answer must be waited for
+longer than the 2 s a worker blocks for a token. arq's own settings have no limit: half-open would hang its loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +81,7 @@ async def push_token(redis: ArqRedis, wake_key: str, job_id: str | bytes) -> Non
 def arq_redis(redis_url: str, names: QueueNames) -> ArqRedis:
     """arq's client with our timeouts, and with JSON instead of pickle. Connects at the first command."""
     redis = ArqRedis(
-        pool_or_conn=_connections(redis_url),
+        pool_or_conn=redis_connections(redis_url, LIMITS, health_check_interval=15),
         job_serializer=dump_job,
         job_deserializer=load_job,
         default_queue_name=names.queue,
@@ -95,18 +90,3 @@ def arq_redis(redis_url: str, names: QueueNames) -> ArqRedis:
     # redis-py closes a pool it was handed only when told that it owns it.
     redis.auto_close_connection_pool = True
     return redis
-
-
-def _connections(redis_url: str) -> BlockingConnectionPool:
-    # redis-py 5 checks no host name in TLS unless asked; a plain connection does not know the option.
-    tls = {"ssl_check_hostname": True} if urlsplit(redis_url).scheme == "rediss" else {}
-    return BlockingConnectionPool.from_url(
-        redis_url,
-        max_connections=CONNECTIONS,
-        timeout=CONNECT_LIMIT_S,
-        socket_timeout=SOCKET_LIMIT_S,
-        socket_connect_timeout=CONNECT_LIMIT_S,
-        socket_keepalive=True,
-        health_check_interval=15,
-        **tls,
-    )

@@ -17,6 +17,7 @@ from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_pref
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError, ResponseError
 
+from pool.base.outage import outage_of
 from pool.contract import DEFAULT_PREFIX, dump_job, load_job
 from pool.jobs import JOBS, Job, SetAside, Wakeable, why_set_aside
 from pool.queue import JOB_LIFE_MS, QueueNames, arq_redis, push_token
@@ -309,8 +310,8 @@ def _observed(name: str, job: Job) -> Function:
 
 
 def _is_of_redis(error: Exception) -> bool:
-    """Whether Redis as a whole is in trouble; a bare ResponseError is about one key, its subclasses are not."""
-    return isinstance(error, OSError) or (isinstance(error, RedisError) and type(error) is not ResponseError)
+    """Whether Redis is in trouble, or its connection; any other error reply is about one key."""
+    return outage_of(error) is not None or (isinstance(error, RedisError) and type(error) is not ResponseError)
 
 
 def _is_text(job_id: bytes) -> bool:

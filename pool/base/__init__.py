@@ -1,1 +1,1 @@
-"""Plumbing that the receiver and the pool share: settings, logs, a served port. It knows nothing of rooms."""
+"""Plumbing that the receiver and the pool share: settings, logs, a served port, connections. It knows no rooms."""

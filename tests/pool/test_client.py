@@ -176,6 +176,41 @@ async def test_a_replica_that_takes_no_writes_is_unreachable(valkey: Valkey, red
             await client.submit(ARRIVED)
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param([("CONFIG", "SET", "min-replicas-to-write", "1")], id="too few replicas"),
+        pytest.param(
+            [("CONFIG", "SET", "replica-serve-stale-data", "no"), ("REPLICAOF", "127.0.0.1", "1")],
+            id="a replica without its primary",
+        ),
+    ],
+)
+async def test_a_redis_that_refuses_is_unreachable(
+    trouble: list[tuple[str, ...]], valkey: Valkey, redis_prefix: str
+) -> None:
+    """Error replies that redis-py has no class for."""
+    async with PoolClient.open(valkey.url, prefix=redis_prefix) as client:
+        await client.ping()
+        assert [valkey.command(*words) for words in trouble] == ["+OK"] * len(trouble)
+        with pytest.raises(PoolUnreachable):
+            await client.submit(ARRIVED)
+
+
+async def test_a_redis_that_is_busy_with_a_script_is_unreachable(valkey: Valkey, redis_prefix: str) -> None:
+    """It answers a ping, too, with an error that has no class."""
+    async with PoolClient.open(valkey.url, prefix=redis_prefix) as client:
+        assert valkey.command("CONFIG", "SET", "busy-reply-threshold", "1") == "+OK"
+        with pytest.raises(TimeoutError):
+            valkey.command("EVAL", "while true do end", "0", timeout_s=0.1)
+        with pytest.raises(PoolUnreachable, match="BUSY"):
+            await client.ping()
+        with pytest.raises(PoolUnreachable, match="BUSY"):
+            await client.submit(ARRIVED)
+        assert valkey.command("SCRIPT", "KILL") == "+OK"
+        await client.submit(ARRIVED)
+
+
 async def test_closing_leaves_no_connection(redis_url: str, redis_prefix: str, redis: Redis) -> None:
     """Both kinds are closed with the client."""
     async with PoolClient.open(redis_url, prefix=redis_prefix) as client:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 from redis.asyncio import Redis
 
+from deploy.local.valkey import Valkey
 from pool.contract import DEFAULT_PREFIX
 from tests.webhook.deliveries import KEY, SECRET, TURN_PASSWORD, body_of, message, token_of
 
@@ -91,6 +92,21 @@ async def test_a_receiver_starts_without_redis_and_asks_for_repeats() -> None:
         _, rest = await asyncio.wait_for(process.communicate(), 5)
         assert process.returncode == 0
     assert b"hush" not in rest
+
+
+async def test_a_redis_that_answers_with_errors_is_waited_out(valkey: Valkey) -> None:
+    """A replica that lost its primary refuses even a ping: not ready and 503, and ready again once it is well."""
+    settings = {"LIVEKIT_API_KEY": KEY, "LIVEKIT_API_SECRET": SECRET, "REDIS_URL": valkey.url}
+    async with webhook(*PORTS, **settings) as process:
+        ready = await line(process, "webhook_ready")
+        assert valkey.command("CONFIG", "SET", "replica-serve-stale-data", "no") == "+OK"
+        assert valkey.command("REPLICAOF", "127.0.0.1", "1") == "+OK"
+        assert (await line(process, "readiness_changed"))["now"] == "pool_unreachable"
+        assert await post(ready["url"], body_of(message("participant_joined"))) == 503
+        assert (await line(process, "delivery"))["reason"] == "MASTERDOWN"
+        assert valkey.command("REPLICAOF", "NO", "ONE") == "+OK"
+        assert (await line(process, "readiness_changed"))["now"] == "ready"
+        assert (await get(f"{ready['ops_url']}/readyz")).status_code == 200
 
 
 async def test_wrong_settings_are_all_told_and_exit_2() -> None:

@@ -55,14 +55,14 @@ def test_a_line_has_its_time_its_level_and_its_event(said: Said) -> None:
 
 def test_a_librarys_line_comes_out_the_same_way(said: Said) -> None:
     """With its name, from WARNING up."""
-    logging.getLogger("arq.worker").info("burst of chatter")
-    logging.getLogger("arq.worker").warning("lost %s", "a job")
+    logging.getLogger("some.library").info("burst of chatter")
+    logging.getLogger("some.library").warning("lost %s", "a job")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn("old way", stacklevel=1)
     lines = said()
     assert [(line["logger"], line["level"]) for line in lines] == [
-        ("arq.worker", "warning"),
+        ("some.library", "warning"),
         ("py.warnings", "warning"),
     ]
     assert lines[0]["event"] == "lost a job"

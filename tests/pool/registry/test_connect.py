@@ -3,7 +3,7 @@
 import pytest
 from redis.exceptions import ConnectionError as Unreachable
 
-from pool.registry.connect import ANSWER_LIMIT_S, MAX_CONNECTIONS, lease_redis
+from pool.registry.connect import LIMITS, lease_redis
 
 
 async def test_what_a_client_sends_comes_back_as_text(redis_url: str) -> None:
@@ -31,9 +31,9 @@ def test_waits_are_bounded() -> None:
     plain = lease_redis("redis://localhost/0").connection_pool
     secure = lease_redis("rediss://localhost/0").connection_pool
 
-    assert plain.max_connections == MAX_CONNECTIONS
-    assert plain.connection_kwargs["socket_timeout"] == ANSWER_LIMIT_S
-    assert plain.connection_kwargs["socket_connect_timeout"] == ANSWER_LIMIT_S
+    assert plain.max_connections == LIMITS.connections
+    assert plain.connection_kwargs["socket_timeout"] == LIMITS.answer_s
+    assert plain.connection_kwargs["socket_connect_timeout"] == LIMITS.connect_s
     assert secure.connection_kwargs["ssl_check_hostname"]
 
 

@@ -1,0 +1,31 @@
+"""Which errors say that Redis as a whole is in trouble, and which are about one command."""
+
+from redis import exceptions as redis_errors
+
+KINDS = (
+    redis_errors.ConnectionError,  # refused, dropped, loading its data, too many clients, wrong password
+    redis_errors.TimeoutError,
+    redis_errors.ReadOnlyError,  # a replica, in the middle of a failover
+    redis_errors.OutOfMemoryError,
+    redis_errors.NoPermissionError,
+    OSError,  # includes the built-in TimeoutError of our own limits
+)
+
+WORDS = frozenset({"BUSY", "CLUSTERDOWN", "DENIED", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN"})
+"""The first word of error replies that redis-py 5 has no class for: a script that runs for too long, a disk that is
+full, protected mode, a replica without its primary, a primary without its replicas."""
+
+
+def outage_of(error: BaseException) -> str | None:
+    """What is wrong with Redis, in a word for the log: something a repeat may cure, or an operator.
+
+    None for an error that says nothing of the sort: somebody's key of another type, or a bug of ours.
+    """
+    if isinstance(error, KINDS):
+        return type(error).__name__
+    if not isinstance(error, redis_errors.ResponseError):
+        return None
+    # In a pipeline redis-py writes the command in front: "... caused error: ('BUSY Redis is busy ...',)".
+    reply = str(error).rpartition("caused error: ")[2].lstrip("(\"'")
+    word = reply.partition(" ")[0]
+    return word if word in WORDS else None

@@ -3,13 +3,14 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from dotenv import dotenv_values
+from pydantic import ValidationError
 
 from bridge.caller.errors import BadSettings
 from bridge.caller.order import Order
+from bridge.settings import LiveKitSettings, problems_of
 
 
 def call(
@@ -31,28 +32,36 @@ def call(
 
     Example: roompool call demo --turns 2 --barge-in --record demo.wav
     """
-    written = dotenv_values(".env")
-    url = url or written.get("LIVEKIT_URL") or ""
-    key = key or written.get("LIVEKIT_API_KEY") or ""
-    secret = secret or written.get("LIVEKIT_API_SECRET") or ""
-    if problems := missing(url, key, secret):
-        raise BadSettings(problems)
+    livekit = read_settings(LIVEKIT_URL=url, LIVEKIT_API_KEY=key, LIVEKIT_API_SECRET=secret)
+    order = Order(
+        room=room,
+        turns=turns,
+        barge_in=barge_in,
+        stay_s=seconds,
+        wav=wav,
+        record=record,
+        identity=identity,
+        as_json=as_json,
+        url=livekit.livekit_url,
+        key=livekit.livekit_api_key,
+        secret=livekit.livekit_api_secret.get_secret_value(),
+    )
     from bridge.caller.place import place  # brings the native library, which --help can do without
 
-    leave(place(Order(room, turns, barge_in, seconds, wav, record, identity, as_json, url, key, secret)))
+    leave(place(order))
 
 
-def missing(url: str, key: str, secret: str) -> list[str]:
-    """What is wrong with the settings, a line each: the variable, the fault, the cure."""
-    problems = []
-    if not url.startswith(("ws://", "wss://")):
-        fault = "is not an address of LiveKit" if url else "is not set"
-        problems.append(f"LIVEKIT_URL: {fault}. Cure: the address of your LiveKit, beginning with ws:// or wss://.")
-    if not key:
-        problems.append("LIVEKIT_API_KEY: is not set. Cure: an API key from LiveKit's configuration.")
-    if not secret:
-        problems.append("LIVEKIT_API_SECRET: is not set. Cure: the secret of that API key.")
-    return problems
+def read_settings(**given: str) -> LiveKitSettings:
+    """The variables that were given as options, and for the others the environment and `.env`.
+
+    Raises:
+        BadSettings: with a line for each that is missing or wrong.
+    """
+    options: dict[str, Any] = {variable: value for variable, value in given.items() if value}
+    try:
+        return LiveKitSettings(_env_file=".env", **options)
+    except ValidationError as error:
+        raise BadSettings(problems_of(LiveKitSettings, error)) from None  # the cause repeats what was set
 
 
 def leave(code: int) -> None:

@@ -1,6 +1,6 @@
 """What a call was ordered to be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -18,4 +18,4 @@ class Order:
     as_json: bool
     url: str
     key: str
-    secret: str
+    secret: str = field(repr=False)

@@ -48,7 +48,7 @@ class SetAside(enum.StrEnum):
 
     UNKNOWN_FUNCTION = "unknown_function"
     NEWER_VERSION = "newer_version"
-    """Sent by a newer release: its workers will do the work, this one must not guess."""
+    """Sent by a newer release, and not guessed at. Nothing is lost: a sweep finds the room without it."""
 
     WRONG_TYPE = "wrong_type"
     """The Redis key of the job holds no string, or its name is no text."""

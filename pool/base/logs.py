@@ -18,6 +18,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from pool.base.errors import SettingsInvalid
+from pool.base.text import printable
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -78,8 +79,10 @@ def configure(
 
 
 def mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask tokens and runs of seven or more digits in every string, however deep. Numbers stay: fences and times are
-    ours."""
+    """Mask tokens and runs of seven or more digits in every text, however deep, and in what is written of any object.
+
+    Numbers stay: fences and times are ours.
+    """
     for key, value in event.items():
         event[key] = _masked(value)
     return event
@@ -88,8 +91,8 @@ def mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 def spell_out_control(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Write what does not print as an escape, so that no room name can move the cursor of whoever reads the log."""
     for key, value in event.items():
-        if isinstance(value, str) and not value.isprintable() and key not in MULTILINE_KEYS:
-            event[key] = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+        if isinstance(value, str) and key not in MULTILINE_KEYS:
+            event[key] = printable(value)
     return event
 
 
@@ -134,9 +137,11 @@ def _masked(value: Any) -> Any:
         case list() | tuple() | set() | frozenset():
             return [_masked(item) for item in value]
         case dict():
-            return {key: _masked(item) for key, item in value.items()}
-        case _:
+            return {_masked(key): _masked(item) for key, item in value.items()}
+        case None | int() | float():
             return value
+        case _:
+            return _masked(str(value))
 
 
 def _choice(

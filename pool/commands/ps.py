@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pool.commands.room_state import AsJson, RedisUrl, ask, columns, count_of, lasting, printable
+from pool.base.text import printable
+from pool.commands.console import AsJson, RedisUrl, ask, columns, count_of, lasting
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from pool.registry import CarrierSeen, RoomSummary
 
 SILENT_AFTER_MS = 10_000
-"""Carriers beat about once a second; one that did not for so long is most likely gone."""
+"""Carriers beat every two seconds; one that missed five is most likely gone."""
 
 
 def ps(
@@ -50,7 +51,7 @@ ROOM_HEADING = ("ROOM", "STATE", "FOR", "CALLERS", "ATTEMPTS", "CARRIER", "FENCE
 
 
 async def _read(redis: "Redis", limit: int) -> tuple[list["CarrierSeen"], list["RoomSummary"], dict[str, int]]:
-    from pool.registry import Carriers, Rooms  # with redis, see room_state.ask
+    from pool.registry import Carriers, Rooms  # with redis, see console.ask
 
     rooms = Rooms(redis)
     return await Carriers(redis).list(), await rooms.rooms(limit), await rooms.counters()

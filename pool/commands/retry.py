@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pool.commands.room_state import AsJson, RedisUrl, ask, printable
+from pool.base.text import printable
+from pool.commands.console import AsJson, RedisUrl, ask
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -18,7 +19,8 @@ def retry(
 ) -> None:
     """Give a quarantined ROOM to carriers again, with a clean slate.
 
-    A room is quarantined when three calls in it failed, or three carriers died, within ten minutes.
+    A room is quarantined when three calls in it failed, or three carriers died, within ten minutes. Calls that failed
+    because LiveKit or the voice service was out of reach do not count.
     Ends with status 1, and changes nothing, when it is not quarantined.
 
     Example: REDIS_URL=redis://127.0.0.1:6379/0 roompool retry demo
@@ -35,6 +37,6 @@ def retry(
 
 
 async def _retry(redis: "Redis", room: str) -> bool:
-    from pool.registry import Rooms  # with redis, see room_state.ask
+    from pool.registry import Rooms  # with redis, see console.ask
 
     return await Rooms(redis).retry(room)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, assert_never
 
 import typer
 
+from pool.base.text import printable
+from pool.commands.console import AsJson, RedisUrl, ask, count_of, lasting
 from pool.commands.ps import state_of
-from pool.commands.room_state import AsJson, RedisUrl, ask, count_of, lasting, printable
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -51,7 +52,7 @@ def why(
 
 
 async def _read(redis: "Redis", room: str) -> tuple["RoomState | None", list["CarrierSeen"], list["Decision"]]:
-    from pool.journal import DecisionLog  # with redis, see room_state.ask
+    from pool.journal import DecisionLog  # with redis, see console.ask
     from pool.registry import Carriers, Rooms
 
     return await Rooms(redis).look(room), await Carriers(redis).list(), await DecisionLog(redis).read(room)

@@ -5,6 +5,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -81,6 +82,13 @@ def test_a_librarys_line_comes_out_the_same_way(said: Said) -> None:
         (1764000000123, 1764000000123),
         (b"15112345678", "…78"),
         ("PA_x7fJk21Q", "PA_x7fJk21Q"),
+        (Path("/records/4915112345678.wav"), "/records/…78.wav"),
+        (ConnectionError("no answer from +4915112345678"), "no answer from +…78"),
+        ([Path("4915112345678")], ["…78"]),
+        ({"+4915112345678": Path("a")}, {"+…78": "a"}),
+        (None, None),
+        (True, True),
+        (0.25, 0.25),
     ],
 )
 def test_long_runs_of_digits_are_masked(said: Said, value: object, shown: object) -> None:

@@ -1,4 +1,4 @@
-"""What the verbs that read room state share: the way to Redis, and how names and times look to a person."""
+"""What the verbs that read room state share: the way to Redis, and how times, counts and tables look to a person."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -69,13 +69,6 @@ def _address(url: str) -> str:
     """Where Redis is, without the password that the URL may hold."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
-
-
-def printable(text: str) -> str:
-    """A name that a stranger chose, so that it cannot move the cursor of whoever reads it."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 def lasting(ms: int) -> str:

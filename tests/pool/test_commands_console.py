@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from deploy.local.ports import free_port
 from pool.base.errors import SettingsInvalid
+from pool.base.text import printable
+from pool.commands.console import columns, lasting
 from pool.commands.ps import ps
 from pool.commands.retry import retry
-from pool.commands.room_state import columns, lasting, printable
 from pool.commands.why import why
 from pool.contract import Arrived, Finished
 from pool.journal import DecisionLog

@@ -6,7 +6,7 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
-from pool.base.kinds import Patterns, RedisUrl
+from pool.base.kinds import AgentIdentity, LiveKitUrl, Patterns, RedisUrl
 from pool.base.settings import Settings
 from pool.contract import RoomRules
 from webhook.signature import Keyring, keyring
@@ -70,17 +70,16 @@ class WebhookSettings(Settings):
         description="shell patterns of the rooms that get an agent, with commas between or as a JSON list",
         examples=["support-*,demo"],
     )
-    agent_identity: str = Field(
+    agent_identity: AgentIdentity = Field(
         default="voice-agent",
         validation_alias="ROOMPOOL_AGENT_IDENTITY",
-        min_length=1,
         description="the identity under which the agent joins, the same as the workers'",
         examples=["voice-agent"],
     )
-    livekit_url: str | None = Field(
+    livekit_url: LiveKitUrl | None = Field(
         default=None,
         validation_alias="LIVEKIT_URL",
-        description="the address at which a browser finds LiveKit, for the talk page",
+        description="the address at which a browser finds LiveKit, beginning with ws:// or wss://, for the talk page",
         examples=["ws://127.0.0.1:7880"],
     )
     talk_page: bool = Field(

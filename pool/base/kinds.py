@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, SecretStr, StringConstraints
 from pydantic_settings import NoDecode
 
 
@@ -33,6 +33,12 @@ def _is_redis(url: SecretStr) -> SecretStr:
         raise ValueError("has a port that is none") from None
     return url
 
+
+AgentIdentity = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+"""The identity under which the agent joins every room."""
+
+LiveKitUrl = Annotated[str, StringConstraints(pattern=r"^wss?://.+")]
+"""Where LiveKit is, as its clients write it."""
 
 Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_patterns)]
 """Shell patterns, comma-separated or a JSON list."""

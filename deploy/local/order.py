@@ -31,6 +31,16 @@ class Order:
     recordings: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the demo runs on: servers of others, or the program for one of its own; and the voice, None: simulated."""
+
+    redis: ExternalRedis | None
+    livekit: ExternalLiveKit | None
+    livekit_binary: Path | None
+    voice: RealVoice | None
+
+
 class BadSettings(Exception):
     """The demo cannot start as it was asked to. `problems` are lines for a person: variable, fault, cure."""
 
@@ -93,6 +103,13 @@ def voice_of(order: Order, env: Mapping[str, str]) -> RealVoice | None:
     if not order.real:
         return None
     return RealVoice(env["ASSEMBLYAI_API_KEY"].strip(), env.get("ROOMPOOL_VOICE_URL") or None)
+
+
+def page_env(order: Order) -> dict[str, str]:
+    """The receiver's variables for the talk page: none where nobody will look at it, and it must say what it is."""
+    if order.once:
+        return {}
+    return {"ROOMPOOL_TALK_PAGE": "1", "ROOMPOOL_TALK_PAGE_SIMULATED": "0" if order.real else "1"}
 
 
 async def check_redis(server: ExternalRedis) -> None:

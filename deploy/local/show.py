@@ -29,15 +29,23 @@ from deploy.local.ending import (
     run_until_signalled,
 )
 from deploy.local.livekit_binary import NoLiveKitServer, find_or_build
-from deploy.local.livekit_server import ExternalLiveKit
-from deploy.local.order import BadSettings, Order, check_redis, external_servers_of, make_folder, voice_of
+from deploy.local.order import (
+    BadSettings,
+    Ground,
+    Order,
+    check_redis,
+    external_servers_of,
+    make_folder,
+    page_env,
+    voice_of,
+)
 from deploy.local.processes import NeverSaid, ProcessEnded
 from deploy.local.report import CallMade, Expected, Report, as_json, checks_of, env_file
 from deploy.local.screen import Screen
 from deploy.local.server import LocalServer
 from deploy.local.signs import errors_in
-from deploy.local.stack import RealVoice, Stack, StackFailed, StackOptions
-from deploy.local.valkey import ExternalRedis, NoValkey
+from deploy.local.stack import Stack, StackFailed, StackOptions
+from deploy.local.valkey import NoValkey
 from pool.base import logs
 
 SIMULATOR_ARGS = ("--endpoint-ms", "600", "--onset-ms", "300", "--barge-in-ms", "400", "--lead-silence-ms", "200")
@@ -68,9 +76,10 @@ def run(order: Order, env: Mapping[str, str] = os.environ) -> int:
         return BAD_SETTINGS
     try:
         with raised(signal.SIGTERM, signal.SIGHUP):
+            binary = None
             if servers[1] is None:
-                find_or_build(say=lambda text: screen.line(text, "dim"), env=env)
-            return run_in_folder(order, screen, *servers, voice_of(order, env))
+                binary = find_or_build(say=lambda text: screen.line(text, "dim"), env=env)
+            return run_in_folder(order, screen, Ground(*servers, binary, voice_of(order, env)))
     except Interrupted as error:
         return INTERRUPTED + error.number
     except KeyboardInterrupt:
@@ -80,20 +89,14 @@ def run(order: Order, env: Mapping[str, str] = os.environ) -> int:
         return BAD_SETTINGS if env.get("LIVEKIT_SERVER_BIN") else FAILED
 
 
-def run_in_folder(
-    order: Order,
-    screen: Screen,
-    redis: ExternalRedis | None,
-    livekit: ExternalLiveKit | None,
-    voice: RealVoice | None,
-) -> int:
+def run_in_folder(order: Order, screen: Screen, ground: Ground) -> int:
     """Run a demo in a new folder; its exit status."""
     run_dir = new_run_dir()
     status = INTERRUPTED
     try:
         with (run_dir / "logs" / "demo.log").open("a") as log:  # the callers' words: the screen belongs to the demo
             logs.configure(json=True, variables={}, stream=log)
-            demo = Demo(order, screen, run_dir, redis, livekit, voice)
+            demo = Demo(order, screen, run_dir, ground)
             status = run_until_signalled(demo.run, at_once=lambda: remove(run_dir))
     except Exception:  # noqa: BLE001 - the boundary of the whole run: said in full, for it is a bug of the demo's own
         screen.error(f"the demo itself failed\n{traceback.format_exc()}", logs=str(run_dir))
@@ -106,27 +109,18 @@ def run_in_folder(
 class Demo:
     """One run: `run` brings everything up and has ended it all when it returns."""
 
-    def __init__(
-        self,
-        order: Order,
-        screen: Screen,
-        run_dir: Path,
-        redis: ExternalRedis | None,
-        livekit: ExternalLiveKit | None,
-        voice: RealVoice | None,
-    ) -> None:
+    def __init__(self, order: Order, screen: Screen, run_dir: Path, ground: Ground) -> None:
         self._order = order
         self._screen = screen
         self._run_dir = run_dir
-        self._redis = redis
-        self._livekit = livekit
-        self._voice = voice
+        self._redis, self._livekit, self._binary = ground.redis, ground.livekit, ground.livekit_binary
+        self._voice = ground.voice
         self._began_at = time.monotonic()
         self._recordings = (order.recordings or run_dir / "recordings").absolute()
         # On servers of others our agents must not walk into rooms that are none of ours.
         # Letters only: logs mask long numbers, and what they say of a room is found by its name.
         mark = "".join(secrets.choice(string.ascii_lowercase) for _ in range(5))
-        self._rooms = f"demo-{mark}-" if redis or livekit else "demo-"
+        self._rooms = f"demo-{mark}-" if self._redis or self._livekit else "demo-"
 
     async def run(self) -> int:
         """The exit status: 0 when every check was passed.
@@ -146,7 +140,10 @@ class Demo:
         except BadSettings as error:
             self._screen.error(str(error))
             return BAD_SETTINGS
-        except (StackFailed, NoValkey, ProcessEnded, NeverSaid, NobodyJoined, PartLost) as error:
+        except StackFailed as error:
+            self._screen.error(str(error))
+            return FAILED
+        except (NoValkey, ProcessEnded, NeverSaid, NobodyJoined, PartLost) as error:
             self._screen.error(str(error), logs=str(self._run_dir))
             return FAILED
 
@@ -165,15 +162,15 @@ class Demo:
 
     def _options(self) -> StackOptions:
         rooms = {"ROOMPOOL_ROOMS": f"{self._rooms}*,talk-*"} if self._redis or self._livekit else {}
-        page = {} if self._order.once else {"ROOMPOOL_TALK_PAGE": "1"}
         return StackOptions(
             workers=2,
             redis=self._redis,
             livekit=self._livekit,
+            binary=self._binary,
             voice=self._voice,
             run_dir=self._run_dir,
             simulator_args=SIMULATOR_ARGS,
-            webhook_env={**rooms, **page},
+            webhook_env={**rooms, **page_env(self._order)},
             worker_env={**rooms, "ROOMPOOL_GRACE_S": "0"},  # at the end calls end too: a voice session costs money
             on_part=self._screen.part,
         )

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -26,7 +26,7 @@ _ROOMPOOL = [sys.executable, "-m", "pool.commands"]
 
 
 class StackFailed(RuntimeError):
-    """A part did not come up; the text says which and why, with its last lines."""
+    """A part did not come up; the text says which and why, with its last lines, and where the others are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class StackOptions:
         simulator_args: Further options of `roompool simulator`.
         redis: A server that runs already; None starts one.
         livekit: The same.
+        binary: The livekit-server to run; None finds one, or builds it, which takes minutes.
         voice: The real service; None starts the simulator.
         run_dir: Where configuration, data and logs go; None takes a temporary folder and removes it.
         ready_within_s: For each part, on a machine that may be busy.
@@ -77,6 +78,7 @@ class StackOptions:
     simulator_args: Sequence[str] = ()
     redis: ExternalRedis | None = None
     livekit: ExternalLiveKit | None = None
+    binary: Path | None = None
     voice: RealVoice | None = None
     run_dir: Path | None = None
     ready_within_s: float = 60.0
@@ -104,7 +106,7 @@ class Stack:
             keys=LiveKitKeys(),
             departure_timeout_s=options.departure_timeout_s,
             empty_timeout_s=options.empty_timeout_s,
-            binary=find_or_build(),
+            binary=options.binary,
         )
         self.simulator: Child | None = None
         self.workers: list[Child] = []
@@ -122,6 +124,8 @@ class Stack:
             NoLiveKitServer, NoValkey: A server is not to be had here.
         """
         options = options or StackOptions()
+        if options.livekit is None and options.binary is None:
+            options = replace(options, binary=await asyncio.to_thread(find_or_build))
         async with AsyncExitStack() as ending:
             run_dir = options.run_dir or Path(
                 ending.enter_context(tempfile.TemporaryDirectory(prefix="roompool-", ignore_cleanup_errors=True))
@@ -163,9 +167,6 @@ class Stack:
     def webhook_url(self) -> str:
         return self.webhook_base_url + WEBHOOK_PATH
 
-    def worker(self, index: int) -> Child:
-        return self.workers[index]
-
     # -- what to do with it
 
     async def add_worker(self, *, env: Mapping[str, str] | None = None) -> Child:
@@ -173,10 +174,6 @@ class Stack:
         worker = await self._spawn_worker(env or {})
         await self._until_serving(worker)
         return worker
-
-    async def kill_worker(self, index: int) -> None:
-        """kill -9."""
-        await self.workers[index].kill()
 
     async def run(self, name: str, words: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
         """Start any other verb of `roompool` beside the stack, for example `["call", "demo", "--json"]`."""
@@ -194,7 +191,13 @@ class Stack:
                 for worker in workers:
                     group.create_task(self._until_serving(worker), name=f"await {worker.name}")
         except* (ProcessEnded, NeverSaid, ServerFailed) as several:
-            raise StackFailed("\n".join(str(error) for error in several.exceptions)) from several
+            raise StackFailed("\n".join([*map(str, several.exceptions), self._cure])) from several
+
+    @property
+    def _cure(self) -> str:
+        if self.options.run_dir is None:  # the folder goes with us
+            return "Cure: mend what these lines say; with a run_dir of your own the whole logs are kept."
+        return f"Cure: mend what these lines say; the whole logs are below {self.run_dir}"
 
     async def _start_redis_and_receiver(self) -> None:
         await self.redis.start()

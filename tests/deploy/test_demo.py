@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import ending, report, signs
-from deploy.local.order import BadSettings, Order, check_redis, problems_of
+from deploy.local.order import BadSettings, Order, check_redis, page_env, problems_of
 from deploy.local.processes import LogLine
 from deploy.local.report import CallMade, Expected, Report, Step, What
 from deploy.local.stack import Part
@@ -190,6 +190,14 @@ def test_every_wrong_setting_is_named_with_a_cure(env: dict[str, str], real: boo
     problems = problems_of(order(real=real), env)
     assert [problem.partition(":")[0] for problem in problems] == named
     assert all("Cure:" in problem for problem in problems)
+
+
+def test_the_talk_page_says_whether_the_voice_is_simulated() -> None:
+    """Nobody talks to a simulator and takes it for the service; a run that ends by itself has no page."""
+    staying = replace(order(), once=False)
+    assert page_env(staying) == {"ROOMPOOL_TALK_PAGE": "1", "ROOMPOOL_TALK_PAGE_SIMULATED": "1"}
+    assert page_env(replace(staying, real=True))["ROOMPOOL_TALK_PAGE_SIMULATED"] == "0"
+    assert page_env(order()) == {}
 
 
 async def test_a_redis_with_workers_of_others_is_refused(redis_url: str) -> None:

@@ -5,9 +5,11 @@ They are synchronous on purpose: they outlive the event loop of any one test.
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from deploy.local.livekit_binary import find_or_build
 from deploy.local.livekit_server import LiveKitServer
 from deploy.local.valkey import Valkey
 
@@ -40,7 +42,13 @@ async def valkey() -> AsyncIterator[Valkey]:
 
 
 @pytest.fixture(scope="session")
-def livekit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveKitServer]:
+def livekit_binary() -> Path:
+    """The livekit-server program, built where there is none."""
+    return find_or_build()
+
+
+@pytest.fixture(scope="session")
+def livekit(tmp_path_factory: pytest.TempPathFactory, livekit_binary: Path) -> Iterator[LiveKitServer]:
     """The livekit-server of this run. It sends no webhooks; for those see `stack_factory`."""
-    with LiveKitServer(tmp_path_factory.mktemp("livekit")) as server:
+    with LiveKitServer(tmp_path_factory.mktemp("livekit"), binary=livekit_binary) as server:
         yield server

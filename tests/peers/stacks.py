@@ -13,7 +13,7 @@ StackFactory = Callable[..., AbstractAsyncContextManager[Stack]]
 
 
 @pytest.fixture
-def stack_factory(tmp_path: Path) -> StackFactory:
+def stack_factory(tmp_path: Path, livekit_binary: Path) -> StackFactory:
     """`async with stack_factory(workers=2, capacity=1) as stack:`; takes what `StackOptions` takes.
 
     Its configuration, data and logs stay in the test's temporary folder, for whoever looks into a failure.
@@ -23,6 +23,7 @@ def stack_factory(tmp_path: Path) -> StackFactory:
     def make(**options: object) -> AbstractAsyncContextManager[Stack]:
         nonlocal made
         made += 1
-        return Stack.start(replace(StackOptions(run_dir=tmp_path / f"stack-{made}"), **options))  # type: ignore[arg-type]
+        usual = StackOptions(run_dir=tmp_path / f"stack-{made}", binary=livekit_binary)
+        return Stack.start(replace(usual, **options))  # type: ignore[arg-type]
 
     return make

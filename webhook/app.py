@@ -53,6 +53,8 @@ def create_app(
 
     routes: list[BaseRoute] = [Route(PATH, receiver.receive, methods=["POST"])]
     app = Starlette(routes=routes + (talk.routes(page) if page else []), lifespan=lifespan)
+    if page:  # not mounted: a mount would take a GET of PATH for a file that is not there, where it is a wrong method
+        app.router.default = talk.files(page)
     # LiveKit takes a redirect for success and follows some of them with a GET: a wrong address must be a 404.
     app.router.redirect_slashes = False
     return app

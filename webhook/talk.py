@@ -12,7 +12,7 @@ from pathlib import Path
 import jwt
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 
 TOKEN_LIFE_S = 600
@@ -36,7 +36,7 @@ class PageOptions:
 
 
 def routes(options: PageOptions) -> list[BaseRoute]:
-    """`GET /token?room=…` and the files of the page. A room is made up where none is asked for."""
+    """`GET /token?room=…`. A room is made up where none is asked for."""
 
     async def token(request: Request) -> Response:
         # A page from elsewhere that points its own name at this machine would be handed a token otherwise.
@@ -57,10 +57,12 @@ def routes(options: PageOptions) -> list[BaseRoute]:
         }
         return JSONResponse(answer, headers={"cache-control": "no-store"})
 
-    return [
-        Route("/token", token, methods=["GET"]),
-        Mount("/", StaticFiles(directory=options.directory, html=True)),
-    ]
+    return [Route("/token", token, methods=["GET"])]
+
+
+def files(options: PageOptions) -> StaticFiles:
+    """The files of the page, for every path that has no route."""
+    return StaticFiles(directory=options.directory, html=True)
 
 
 def caller_token(options: PageOptions, *, room: str, identity: str, now_s: int) -> str:

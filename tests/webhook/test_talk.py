@@ -10,6 +10,7 @@ import pytest
 
 from tests.webhook.deliveries import KEY, SECRET, body_of, message
 from tests.webhook.receiver import Ledger, Receiving, receiving
+from webhook.app import PATH
 from webhook.talk import PageOptions
 
 
@@ -26,6 +27,21 @@ async def test_the_page_is_served_beside_the_webhook(receiver: Receiving) -> Non
     page = await receiver.client.get("/")
     assert (page.status_code, page.text) == (200, "<title>talk</title>")
     assert (await receiver.post(body_of(message("room_finished")))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", PATH, 405),
+        ("PUT", PATH, 405),
+        ("POST", "/token", 405),
+        ("GET", "/nothing", 404),
+        ("GET", PATH + "/", 404),
+    ],
+)
+async def test_a_wrong_method_or_path_is_called_so(receiver: Receiving, method: str, path: str, status: int) -> None:
+    """The page's files do not hide what the webhook would answer without them."""
+    assert (await receiver.client.request(method, path)).status_code == status
 
 
 async def test_a_token_lets_its_holder_talk_in_one_room(receiver: Receiving) -> None:

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from deploy.local.livekit_server import LiveKitServer
 from pool.base.serve import serve
@@ -33,6 +33,9 @@ FLAGS = (
 MICROPHONE_ALLOWED = "--use-fake-ui-for-media-stream"
 MICROPHONE_REFUSED = "--deny-permission-prompts"
 
+AUDIBLE = 0.01
+"""Root mean square, full scale 1: -40 dBFS. A tone has 0.2, speech about 0.1."""
+
 Open = Callable[..., AbstractAsyncContextManager[Browser]]
 Serve = Callable[..., AbstractAsyncContextManager[str]]
 
@@ -56,6 +59,15 @@ def open_browser() -> Open:
                 await browser.close()
 
     return opened
+
+
+@pytest.fixture
+async def page(open_browser: Open) -> AsyncIterator[Page]:
+    """An empty page of a browser that gives its microphone to whoever asks."""
+    async with open_browser(MICROPHONE_ALLOWED) as browser:
+        page = await browser.new_page(viewport={"width": 1000, "height": 860})
+        page.set_default_timeout(15_000)
+        yield page
 
 
 @pytest.fixture

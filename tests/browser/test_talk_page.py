@@ -3,7 +3,6 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,12 +12,9 @@ from playwright.async_api import Page, expect
 from deploy.local.livekit_server import LiveKitServer
 from deploy.local.ports import free_port
 from tests.bridge.caller.tone_agent import ToneAgent, tone
-from tests.browser.conftest import MICROPHONE_ALLOWED, MICROPHONE_REFUSED, Open, Serve
+from tests.browser.conftest import AUDIBLE, MICROPHONE_REFUSED, Open, Serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.livekit]
-
-AUDIBLE = 0.01
-"""Root mean square, full scale 1: -40 dBFS. The tone has 0.2, the speech about 0.1."""
 
 PHONE = {"width": 360, "height": 740}
 
@@ -26,14 +22,6 @@ PHONE = {"width": 360, "height": 740}
 @pytest.fixture
 def room() -> str:
     return f"talk-{secrets.token_hex(4)}"
-
-
-@pytest.fixture
-async def page(open_browser: Open) -> AsyncIterator[Page]:
-    async with open_browser(MICROPHONE_ALLOWED) as browser:
-        page = await browser.new_page(viewport={"width": 1000, "height": 860})
-        page.set_default_timeout(15_000)
-        yield page
 
 
 @pytest.fixture
@@ -64,7 +52,7 @@ async def test_the_page_hears_the_agent_and_says_when(
         await agent.until_subscribed()
         await agent.show("speaking")
         await agent.play(tone(1.0))
-        await page.wait_for_function(f"roompool.peak_level > {AUDIBLE} && roompool.own_peak_level > {AUDIBLE}")
+        await page.wait_for_function(f"() => roompool.peak_level > {AUDIBLE} && roompool.own_peak_level > {AUDIBLE}")
         await expect(page.get_by_role("status")).to_have_text("Speaking")
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.play(tone(1.0)))

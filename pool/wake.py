@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 import structlog
@@ -41,6 +42,22 @@ SET_ASIDE_LIFE_S = 24 * 3600
 SET_ASIDE_BYTES = 16_384
 
 
+@dataclass(frozen=True, slots=True)
+class WakeOptions:
+    """Whom wake workers work for, one after the other."""
+
+    carrier: Wakeable
+    carrier_id: str
+    """Names the worker's health key."""
+    has_room: Callable[[], bool]
+    """Whether the carrier could take one more call."""
+    room_made: asyncio.Event
+    """Set by the carrier whenever `has_room` may have turned true; cleared by the worker."""
+    on_set_aside: Callable[[SetAside], None]
+    """Told of each queue entry that could not be run."""
+    jobs: Mapping[str, Job] = field(default_factory=lambda: JOBS)
+
+
 class WakeWorker(Worker):
     """arq's worker, started by tokens within milliseconds; its own poll every 0.5 s is the fallback.
 
@@ -48,32 +65,13 @@ class WakeWorker(Worker):
     so it must not go on); `run_wake_workers` builds the next.
     """
 
-    def __init__(
-        self,
-        redis: ArqRedis,
-        names: QueueNames,
-        *,
-        carrier: Wakeable,
-        carrier_id: str,
-        has_room: Callable[[], bool],
-        room_made: asyncio.Event,
-        on_set_aside: Callable[[SetAside], None],
-        jobs: Mapping[str, Job] = JOBS,
-    ) -> None:
-        """Prepare a worker; nothing is sent before `main`.
-
-        Args:
-            redis: Owned by the worker from now on, and closed with it.
-            carrier_id: Names this worker's health key.
-            has_room: Whether the carrier could take one more call.
-            room_made: Set by the carrier whenever `has_room` may have turned true; cleared here.
-            on_set_aside: Told of each queue entry that could not be run.
-        """
+    def __init__(self, redis: ArqRedis, names: QueueNames, options: WakeOptions) -> None:
+        """Prepare a worker; nothing is sent before `main`. `redis` is its own from now on, and closed with it."""
         super().__init__(
-            [_observed(name, job) for name, job in jobs.items()],
+            [_observed(name, job) for name, job in options.jobs.items()],
             queue_name=names.queue,
             redis_pool=redis,
-            ctx={"carrier": carrier},
+            ctx={"carrier": options.carrier},
             handle_signals=False,
             poll_delay=0.5,  # only the fallback
             max_jobs=JOBS_IN_FLIGHT,  # jobs at one time, not calls: slots limit those
@@ -85,47 +83,24 @@ class WakeWorker(Worker):
             expires_extra_ms=JOB_LIFE_MS,
             allow_abort_jobs=False,  # saves a round trip a poll, and an aborted job that is gone stays marked for ever
             health_check_interval=5,
-            health_check_key=f"{names.queue}:health:{carrier_id}",
+            health_check_key=f"{names.queue}:health:{options.carrier_id}",
             job_serializer=dump_job,
             job_deserializer=load_job,
             on_startup=self._note_started,
         )
         self._redis = redis
         self._names = names
-        self._has_room = has_room
-        self._room_made = room_made
-        self._on_set_aside = on_set_aside
+        self._has_room = options.has_room
+        self._room_made = options.room_made
+        self._on_set_aside = options.on_set_aside
         # The poll has begun: before that arq is not ready to start a job.
         self.started = asyncio.Event()
-        # How many jobs a token started, and how many tokens were given back because the slots went meanwhile.
-        self.woken = 0
-        self.given_back = 0
 
     @classmethod
-    def connect(
-        cls,
-        redis_url: str,
-        *,
-        carrier: Wakeable,
-        carrier_id: str,
-        has_room: Callable[[], bool],
-        room_made: asyncio.Event,
-        on_set_aside: Callable[[SetAside], None],
-        prefix: str = DEFAULT_PREFIX,
-        jobs: Mapping[str, Job] = JOBS,
-    ) -> Self:
+    def connect(cls, redis_url: str, options: WakeOptions, *, prefix: str = DEFAULT_PREFIX) -> Self:
         """A worker with connections of its own: what `run_wake_workers` wants built each time."""
         names = QueueNames.of(prefix)
-        return cls(
-            arq_redis(redis_url, names),
-            names,
-            carrier=carrier,
-            carrier_id=carrier_id,
-            has_room=has_room,
-            room_made=room_made,
-            on_set_aside=on_set_aside,
-            jobs=jobs,
-        )
+        return cls(arq_redis(redis_url, names), names, options)
 
     async def main(self) -> None:
         """Take jobs until cancelled. Raises an ExceptionGroup with whatever ended it."""
@@ -219,10 +194,8 @@ class WakeWorker(Worker):
                 continue
             job_id = popped[1]
             if self._can_take():
-                self.woken += 1
                 await self.start_jobs([job_id])
-            else:
-                self.given_back += 1
+            else:  # the slots went meanwhile
                 await push_token(self._redis, self._names.wake, job_id)
 
     async def _wait_for_room(self) -> None:

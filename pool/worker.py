@@ -32,7 +32,7 @@ from pool.registry.connect import lease_redis
 from pool.room_control import LiveKitRooms
 from pool.settings import PoolSettings
 from pool.sweep import sweep_forever
-from pool.wake import WakeWorker, run_wake_workers
+from pool.wake import WakeOptions, WakeWorker, run_wake_workers
 
 log = structlog.get_logger()
 
@@ -183,14 +183,14 @@ class Worker:
         self._signalled.set()
 
     def _wake_worker(self, carrier: Carrier) -> WakeWorker:
-        return WakeWorker.connect(
-            self._settings.redis_url.get_secret_value(),
+        options = WakeOptions(
             carrier=carrier,
             carrier_id=self._id,
             has_room=carrier.has_room,
             room_made=carrier.room_made,
             on_set_aside=lambda reason: metrics.JOBS_SET_ASIDE.labels(reason.value).inc(),
         )
+        return WakeWorker.connect(self._settings.redis_url.get_secret_value(), options)
 
     async def _reconcile(self, reconciler: Reconciler) -> None:
         while True:

@@ -154,7 +154,8 @@ class Carrier:
         """Task: write the story's entries to Redis."""
         while True:
             room, event, facts = await self._entries.get()
-            await self._story.append(room, event, **facts)
+            if not await self._story.append(room, event, **facts):
+                metrics.STORY_DROPPED.inc()
             self._entries.task_done()
 
     async def told(self, *, limit_s: float) -> None:

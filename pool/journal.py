@@ -37,20 +37,15 @@ class Decision:
 
 
 class DecisionLog:
-    """Appends to and reads the bounded streams of rooms. Safe to share between tasks.
-
-    Attributes:
-        lost: Lines that could not be written, since this was made.
-    """
+    """Appends to and reads the bounded streams of rooms. Safe to share between tasks."""
 
     def __init__(self, redis: "Redis", *, prefix: str = DEFAULT_PREFIX, times: Times = Times()) -> None:  # noqa: B008
         self._redis = redis
         self._prefix = prefix
         self._times = times
-        self.lost = 0
 
-    async def append(self, room: str, event: str, **facts: Fact) -> None:
-        """Add a line. Never raises into a call: a line that Redis does not take is logged, counted and lost.
+    async def append(self, room: str, event: str, **facts: Fact) -> bool:
+        """Add a line. Never raises into a call: one that Redis does not take is logged and lost, and the answer False.
 
         Cancelled, the line may or may not have been written.
         """
@@ -63,8 +58,9 @@ class DecisionLog:
                 pipeline.pexpire(key, self._times.why_ms)
                 await pipeline.execute()
         except (RedisError, OSError) as error:
-            self.lost += 1
-            log.warning("decision_lost", room=room, decision=event, reason=type(error).__name__, lost=self.lost)
+            log.warning("decision_lost", room=room, decision=event, reason=type(error).__name__)
+            return False
+        return True
 
     async def read(self, room: str) -> list[Decision]:
         """The room's story, oldest line first; empty when nobody named the room within a day.

@@ -28,9 +28,10 @@ class HeardLog(DecisionLog):
         super().__init__(redis, prefix=prefix)
         self._appended = asyncio.Event()
 
-    async def append(self, room: str, event: str, **facts: Fact) -> None:
-        await super().append(room, event, **facts)
+    async def append(self, room: str, event: str, **facts: Fact) -> bool:
+        written = await super().append(room, event, **facts)
         self._appended.set()
+        return written
 
     async def until(self, room: str, event: str) -> None:
         """Wait until the room's story has this event of the carrier's."""

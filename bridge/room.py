@@ -154,8 +154,10 @@ class AgentRoom:
     async def listened_to(self, *, limit_s: float) -> None:
         """Wait until somebody subscribed to the agent's voice, at most `limit_s`."""
         if self._publication is not None:
+            # Not by wait_for: before Python 3.12 it can swallow a cancellation, and the call would never end.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._publication.wait_for_subscription(), limit_s)
+                async with asyncio.timeout(limit_s):
+                    await self._publication.wait_for_subscription()
 
     async def played_out(self) -> None:
         """Wait until what was handed over has been sent."""

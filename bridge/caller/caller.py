@@ -315,8 +315,10 @@ class Caller:
                     if self._over:
                         raise CallOver(self._over)
                     changed = self._changed
+                    # Not by wait_for: before Python 3.12 it can swallow the end of the limit around it.
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(changed.wait(), tick_s)
+                        async with asyncio.timeout(tick_s):
+                            await changed.wait()
                 return found
         except TimeoutError:
             raise NotInTime(what, limit_s=timeout_s) from None

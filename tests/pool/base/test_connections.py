@@ -1,5 +1,7 @@
 """One way to Redis for both kinds of clients, over every kind of address."""
 
+import asyncio
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -69,4 +71,27 @@ async def test_further_options_reach_the_connection(path_url: str) -> None:
     redis = Redis.from_pool(redis_connections(path_url, LIMITS, decode_responses=True))
     await redis.set("name", "räume")
     assert await redis.get("name") == "räume"
+    await redis.aclose()
+
+
+@pytest.mark.parametrize("way", ["a port", "a path"])
+async def test_no_cancellation_is_lost(way: str, redis_url: str, path_url: str) -> None:
+    """A task busy with Redis ends by one cancellation, whenever it comes; the next task gets its own answers."""
+    redis = Redis.from_pool(
+        redis_connections(redis_url if way == "a port" else path_url, LIMITS, decode_responses=True)
+    )
+
+    async def busy(number: int) -> None:
+        while await redis.echo(f"{number}") == f"{number}":
+            pass
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(100):
+            task = group.create_task(busy(number), name=f"busy_{number}")
+            async with asyncio.timeout(5):
+                for _ in range(random.randrange(5, 60)):  # rounds of the loop, so that it comes at any step
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait([task])
+            assert task.cancelled()
     await redis.aclose()

@@ -38,7 +38,7 @@ class Playout:
 
     def push(self, reply: str, pcm: bytes) -> bool:
         """Queue speech of a reply. Return False when it was dropped: flushed reply, or the queue is full."""
-        if reply and reply in self._flushed:
+        if not pcm or (reply and reply in self._flushed):
             return False
         if self._queued_bytes + len(pcm) > MAX_QUEUED_MS * BYTES_PER_MS:
             self.dropped_ms += len(pcm) // BYTES_PER_MS

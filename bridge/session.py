@@ -27,6 +27,9 @@ log = structlog.get_logger()
 HEALTHY_VOICE_S = 10.0
 """A voice session that lived so long counts as a success: the next failure starts the attempts anew."""
 
+MAX_FAULTS_LOGGED = 5
+"""Faults told within one call that get a log line."""
+
 PUT_OUT = {
     "ROOM_DELETED": Ending.ROOM_OVER,
     "ROOM_CLOSED": Ending.ROOM_OVER,
@@ -116,6 +119,7 @@ class _Call:
         self._joined_ms: int | None = None
         self._voice_ready_ms: int | None = None
         self._voice_sessions = 0
+        self._faults = 0
 
     def end(self, ending: Ending, code: str = "") -> None:
         """The first ending counts."""
@@ -267,11 +271,17 @@ class _Call:
                 self._memory.add(Said("agent", text, cut=interrupted))
             case VoiceFault(code="session_expired"):
                 raise VoiceClosed("session_expired")
-            case VoiceFault(code=code, param=param):
-                log.warning("voice_fault", code=code, param=param)
-                metrics.VOICE_FAILURES.labels("VoiceFault").inc()
+            case VoiceFault():
+                self._on_fault(event)
             case VoiceEnded():
                 self._journal.event("agent_hangs_up")
+
+    def _on_fault(self, fault: VoiceFault) -> None:
+        """A fault that the peer tells and goes on after: a line for the first few, the counter for all."""
+        metrics.VOICE_FAILURES.labels("VoiceFault").inc()
+        self._faults += 1
+        if self._faults <= MAX_FAULTS_LOGGED:
+            log.warning("voice_fault", code=fault.code, param=fault.param)
 
     async def _next_room_event(self) -> RoomEvent | None:
         """The next event, or None when a deadline passed first, which ends the call."""

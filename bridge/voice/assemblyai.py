@@ -91,14 +91,14 @@ class AssemblyAI:
             raise BadMessage("not JSON") from error
         if not isinstance(frame, dict):
             raise BadMessage("not a JSON object")
-        kind = frame.get("type")
-        if kind is None and "code" in frame:
-            kind = "session.error"
+        kind = frame.get("type", "session.error" if "code" in frame else "")
+        if not isinstance(kind, str):
+            raise BadMessage("type is no text")
         if kind in _PASSED_OVER:
             return None
-        decoder = self._DECODERS.get(kind) if isinstance(kind, str) else None
+        decoder = self._DECODERS.get(kind)
         if decoder is None:
-            return Unknown(kind if isinstance(kind, str) else "")
+            return Unknown(kind)
         return decoder(self, frame)
 
     def _ready(self, frame: Mapping[str, Any]) -> VoiceEvent:

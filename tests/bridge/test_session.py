@@ -346,7 +346,7 @@ async def test_a_call_cancelled_while_it_joins_sees_the_join_through(desk: Desk)
 
 
 async def test_while_livekit_is_out_of_reach_the_agent_asks_and_then_gives_the_room_up(desk: Desk) -> None:
-    """Mute, it asks whoever grants the room; still ours after five seconds, the room goes to somebody who reaches it."""
+    """Mute, it asks whoever grants the room; still ours after the limit, the room goes to somebody who reaches it."""
     async with desk.caller() as caller, desk.call(desk.spec(out_of_room_s=1.0)) as call:
         await caller.agent_heard()
         desk.livekit.freeze()

@@ -36,6 +36,28 @@ local function count(counter)
   redis.pcall('HINCRBY', COUNTERS, counter, 1)
 end
 
+-- A number as it is stored, or nil for what we cannot have written.
+local function parse_number(text)
+  if string.find(text, '^%d+$') and tonumber(text) <= MAX_NUMBER then
+    return tonumber(text)
+  end
+end
+
+-- Somebody's key of another type where one of ours belongs would fail every verb, for ever. It is dropped: what an index
+-- holds follows from the rooms' hashes, and comes back with the next renewal, webhook or reconciliation of each room.
+local function claim_key(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then
+    redis.call('DEL', key)
+    count('keys_rebuilt')
+    redis.log(redis.LOG_WARNING, 'roompool: dropped ' .. key .. ', a ' .. found .. ' where a ' .. kind .. ' belongs')
+  end
+end
+
+for _, set in ipairs({ WAITING, DUE, QUARANTINED, CARRIERS }) do
+  claim_key(set, 'zset')
+end
+
 -- One line of the room's story for `roompool why`. Facts are names and numbers of ours, never identities or words.
 local function why(room, event, ...)
   local key = PREFIX .. 'why:' .. room
@@ -52,23 +74,29 @@ end
 -- was lost (LOST_AT), because nobody can know whether they had an owner.
 -- The loss is noted by whichever script comes first. That Redis answers is no news from anybody but a carrier: the
 -- receiver, or a person who asks, may reach Redis while no owner does. For them a silence goes on, and so does its grace.
+-- Redis' clock may be set back: a last touch in the future is as good as none, and no grace is longer than it can be.
 local function read_alive()
   local row = redis.pcall('HMGET', ALIVE, 'at', 'grace_until', 'lost_at', 'lost_until')
   if row.err then
     redis.call('DEL', ALIVE)
     row = {}
   end
-  local at, grace_until = tonumber(row[1] or nil), tonumber(row[2] or nil) or 0
-  local lost_at, lost_until = tonumber(row[3] or nil) or 0, tonumber(row[4] or nil) or 0
+  local at, grace_until = parse_number(row[1] or ''), parse_number(row[2] or '') or 0
+  local lost_at, lost_until = parse_number(row[3] or '') or 0, parse_number(row[4] or '') or 0
+  local latest = NOW + TIMES.ttl_ms
+  if at and at > latest then
+    at = nil
+    count('clocks_set_back')
+  end
   if not at then
-    lost_at, lost_until, grace_until = NOW, NOW + TIMES.ttl_ms, NOW + TIMES.ttl_ms
+    lost_at, lost_until, grace_until = NOW, latest, latest
   elseif NOW - at > TIMES.ttl_ms / 2 then
-    grace_until = NOW + TIMES.ttl_ms
+    grace_until = latest
     if lost_until > at then -- away again before the owners had their time
       lost_until = grace_until
     end
   end
-  return not at, grace_until, lost_at, lost_until
+  return not at, math.min(grace_until, latest), math.min(lost_at, NOW), math.min(lost_until, latest)
 end
 
 local IS_EMPTY, GRACE_UNTIL, LOST_AT, LOST_UNTIL = read_alive()

@@ -4,13 +4,7 @@ local function is_finished(sid)
   return redis.call('EXISTS', PREFIX .. 'finished:' .. sid) == 1
 end
 
--- Numbers, lists and maps as they are stored. Each parser answers nil for what we cannot have written.
-local function parse_number(text)
-  if string.find(text, '^%d+$') and tonumber(text) <= MAX_NUMBER then
-    return tonumber(text)
-  end
-end
-
+-- Lists and maps as they are stored. Each parser answers nil for what we cannot have written.
 local function parse_table(text)
   local good, value = pcall(cjson.decode, text)
   if good and type(value) == 'table' then
@@ -124,10 +118,27 @@ local function recent(attempts)
   local kept = {}
   for _, at in ipairs(attempts) do
     if at > NOW - TIMES.attempts_window_ms then
-      kept[#kept + 1] = at
+      kept[#kept + 1] = math.min(at, NOW)
     end
   end
   return kept
+end
+
+-- The latest that a lease or back-off of this moment can end. What ends later was written before Redis' clock was set
+-- back, and would hold a room whose owner is gone for as long as the clock was wrong.
+local LATEST_END = NOW + math.max(TIMES.ttl_ms, unpack(TIMES.backoff_ms))
+local LATEST = {
+  ['until'] = NOW + TIMES.ttl_ms, not_before = LATEST_END,
+  claimed = NOW, quarantined = NOW, wanted = NOW, queued = NOW, looked = NOW,
+}
+
+local function draw_to_now(st)
+  for name, latest in pairs(LATEST) do
+    st[name] = st[name] and math.min(st[name], latest)
+  end
+  for carrier, bar in pairs(st.bars) do
+    st.bars[carrier] = math.min(bar, NOW + TIMES.attempts_window_ms)
+  end
 end
 
 -- The room's state, or nil when there is none (any more).
@@ -150,6 +161,7 @@ local function load_room(room)
     return nil
   end
   st.room, st.raw = room, raw
+  draw_to_now(st)
   st.callers, st.gone = st.callers or {}, st.gone or {}
   st.attempts, st.excused = recent(st.attempts or {}), recent(st.excused or {})
   return st

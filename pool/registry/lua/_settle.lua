@@ -61,7 +61,9 @@ local function is_awaited(st)
 end
 
 local function clear_owner(st)
-  redis.call('SREM', PREFIX .. 'held:' .. st.owner, st.room)
+  local held = PREFIX .. 'held:' .. st.owner
+  claim_key(held, 'set')
+  redis.call('SREM', held, st.room)
   st.owner, st['until'] = nil, nil
 end
 
@@ -70,6 +72,7 @@ local function set_owner(st, carrier, fence)
     clear_owner(st)
   end
   local held = PREFIX .. 'held:' .. carrier
+  claim_key(held, 'set')
   redis.call('SADD', held, st.room)
   redis.call('PEXPIRE', held, DAY_MS)
   st.owner, st.fence, st['until'] = carrier, fence, NOW + TIMES.ttl_ms

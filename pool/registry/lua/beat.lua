@@ -6,11 +6,8 @@ local fields = { 'beat', whole(NOW) }
 for index = 5, #ARGV do
   fields[#fields + 1] = ARGV[index]
 end
-local reply = redis.pcall('HSET', key, unpack(fields))
-if type(reply) == 'table' and reply.err then -- somebody's key of another type
-  redis.call('DEL', key)
-  redis.call('HSET', key, unpack(fields))
-end
+claim_key(key, 'hash')
+redis.call('HSET', key, unpack(fields))
 redis.call('PEXPIRE', key, TIMES.carrier_ms)
 redis.call('ZADD', CARRIERS, whole(NOW), ARGV[4])
 return 1

@@ -22,13 +22,9 @@ end
 
 local function in_use()
   local held = PREFIX .. 'held:' .. carrier
-  local rooms = redis.pcall('SMEMBERS', held)
-  if rooms.err then
-    redis.call('DEL', held)
-    return 0
-  end
+  claim_key(held, 'set')
   local live = 0
-  for _, room in ipairs(rooms) do
+  for _, room in ipairs(redis.call('SMEMBERS', held)) do
     local st = load_room(room)
     if st and st.owner == carrier and st['until'] <= NOW then
       settle(st)

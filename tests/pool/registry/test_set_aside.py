@@ -6,7 +6,7 @@ import pytest
 
 from pool.contract import Arrived, Finished, Left
 from pool.registry import Again, Gone, Held, Renewal
-from tests.pool.registry.world import BEGINNING_UNIX_MS, World
+from tests.pool.registry.world import BEGINNING_UNIX_MS, World, held
 
 FIELDS = {
     "v": "1",
@@ -131,6 +131,83 @@ async def test_a_stranger_on_another_key_of_ours_stops_nobody(world: World, name
     await world.pass_ms(world.times.ttl_ms, sweep=True)
 
     assert (await world.claim()).room == "demo"
+
+
+INDEXES = ("waiting", "due", "quarantined", "carriers")
+
+
+async def put_strangers(world: World, *names: str) -> None:
+    for name in names:
+        await world.redis.delete(world.key(name))
+        await world.redis.set(world.key(name), "stranger")
+
+
+@pytest.mark.parametrize("name", INDEXES)
+async def test_an_index_of_another_type_stops_no_verb_and_is_counted(world: World, name: str) -> None:
+    """A new room is claimed, kept and given back as if nothing were; `roompool ps` tells of it."""
+    await put_strangers(world, name)
+
+    await world.arrive()
+    grant = await world.claim()
+    assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
+    assert await world.rooms.release("one", "demo", grant.fence, Again(failed=True))
+    await world.rooms.due()
+    await world.carriers.cordon("one")
+
+    assert [room.room for room in await world.rooms.rooms()] == ["demo"]
+    assert (await world.rooms.counters())["keys_rebuilt"] == 1
+
+
+@pytest.mark.parametrize("name", INDEXES)
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+async def test_no_verb_stumbles_over_an_index(
+    world: World, verb: Callable[[World], Awaitable[object]], name: str
+) -> None:
+    """Whichever comes first mends it."""
+    await world.arrive("bad")
+    await put_strangers(world, name)
+
+    result = await verb(world)
+
+    assert not (isinstance(result, list) and any(isinstance(one, Exception) for one in result))
+    assert await world.redis.type(world.key(name)) in {"none", "zset"}
+
+
+@pytest.mark.parametrize("standing", ["waiting", "backing off", "owned", "lapsed"])
+async def test_a_room_that_fell_out_of_the_indexes_is_found_by_the_next_reconciliation(
+    world: World, standing: str
+) -> None:
+    """Every room that is in no index, and should be, is worth a look; the arrivals noted then put it back."""
+    await world.arrive()
+    if standing != "waiting":
+        grant = await world.claim()
+        if standing == "backing off":
+            await world.rooms.release("one", "demo", grant.fence, Again(failed=True))
+            grant = await world.claim()
+            await world.rooms.release("one", "demo", grant.fence, Again(failed=True))
+        if standing == "lapsed":
+            world.silence(8000)
+    await put_strangers(world, *INDEXES)
+
+    assert await world.rooms.unowned([("demo", "RM_1")]) == [True]
+    await world.arrive()
+
+    assert await world.rooms.unowned([("demo", "RM_1")]) == [False]
+    await world.pass_ms(2 * world.times.ttl_ms, sweep=True)
+    assert (await world.claim("two")).room == "demo"
+
+
+async def test_a_renewal_puts_the_room_back_into_the_indexes(world: World) -> None:
+    """So a lease that ends later is found, as ever."""
+    await world.arrive()
+    grant = await world.claim()
+    await put_strangers(world, *INDEXES, "held:one")
+
+    assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
+
+    assert await world.members("held:one") == {"demo"}
+    await world.pass_ms(2 * world.times.ttl_ms, sweep=True)
+    assert (await world.claim("two")).room == "demo"
 
 
 async def test_fields_of_a_later_edition_are_left_alone(world: World) -> None:

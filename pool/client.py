@@ -8,7 +8,7 @@ from typing import Self
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from pool.base.outage import outage_of
+from pool.base.outage import fault_of
 from pool.contract import DEFAULT_PREFIX, Note, job_of
 from pool.queue import JobQueue
 from pool.registry import Noted, Rooms
@@ -22,7 +22,10 @@ WORTH_A_JOB = frozenset({Noted.WAITING, Noted.CLOSED})
 
 
 class PoolUnreachable(Exception):
-    """Redis cannot be reached or does not take writes. Nobody's fault who asks: try again."""
+    """Redis cannot be reached, does not take writes, or refused this one. Nobody's fault who asks: try again.
+
+    Its text is the reason, in a word for the log.
+    """
 
 
 class PoolClient:
@@ -68,7 +71,7 @@ class PoolClient:
         try:
             await self._redis.ping()
         except (RedisError, OSError) as error:
-            raise PoolUnreachable(outage_of(error) or type(error).__name__) from error
+            raise PoolUnreachable(fault_of(error)) from error
 
 
 @contextmanager
@@ -76,7 +79,4 @@ def _reached() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        reason = outage_of(error)
-        if reason is None:
-            raise
-        raise PoolUnreachable(reason) from error
+        raise PoolUnreachable(fault_of(error)) from error

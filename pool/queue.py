@@ -65,8 +65,9 @@ class JobQueue:
         Cancelled or failed half-way, the job may be queued without its token: it then waits for the fallback poll.
         """
         job = await self._redis.enqueue_job(name, dict(payload))
-        if job is not None:  # None: a job of this id exists, which a random id never meets
-            await push_token(self._redis, self._names.wake, job.job_id)
+        if job is None:  # arq says: a job of this id exists. A random id never does; the connection was lost meanwhile
+            raise ConnectionError("lost while a job was queued")
+        await push_token(self._redis, self._names.wake, job.job_id)
 
 
 async def push_token(redis: ArqRedis, wake_key: str, job_id: str | bytes) -> None:

@@ -157,7 +157,7 @@ class Reconciler:
         Two passes at once (a frozen carrier woke up in the middle of one) do no harm.
         """
         try:
-            if not await self._redis.set(self._lock_key, self._carrier_id, nx=True, px=LOCK_MS):
+            if not await self._is_my_turn():
                 return Pass.SKIPPED
             try:
                 async with asyncio.timeout(PASS_LIMIT_S):
@@ -167,6 +167,16 @@ class Reconciler:
         except* (RoomListFailed, RedisError, OSError) as errors:
             log.warning("reconcile_failed", error=_reasons(errors))
         return Pass.FAILED
+
+    async def _is_my_turn(self) -> bool:
+        for _ in range(2):
+            if await self._redis.set(self._lock_key, self._carrier_id, nx=True, px=LOCK_MS):
+                return True
+            if 0 <= await self._redis.pttl(self._lock_key) <= LOCK_MS:
+                return False
+            # No carrier wrote a lock without an end, or with a later one: nobody would ever pass again.
+            await self._redis.delete(self._lock_key)
+        return False
 
     async def _pass(self) -> Pass:
         listed = await self._listing.list_rooms()

@@ -25,7 +25,17 @@ def outage_of(error: BaseException) -> str | None:
         return type(error).__name__
     if not isinstance(error, redis_errors.ResponseError):
         return None
+    word = _first_word(error)
+    return word if word in WORDS else None
+
+
+def fault_of(error: BaseException) -> str:
+    """The same for any error, also one about a single command: `WRONGTYPE`, else the name of its kind."""
+    word = _first_word(error) if isinstance(error, redis_errors.ResponseError) else ""
+    return outage_of(error) or (word if word.isalpha() and word.isupper() else type(error).__name__)
+
+
+def _first_word(error: redis_errors.ResponseError) -> str:
     # In a pipeline redis-py writes the command in front: "... caused error: ('BUSY Redis is busy ...',)".
     reply = str(error).rpartition("caused error: ")[2].lstrip("(\"'")
-    word = reply.partition(" ")[0]
-    return word if word in WORDS else None
+    return reply.partition(" ")[0]

@@ -1,9 +1,12 @@
 """The receiver's door into the pool, on a real Valkey: what a note leaves behind, and what it says when it cannot."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
@@ -209,6 +212,50 @@ async def test_a_redis_that_is_busy_with_a_script_is_unreachable(valkey: Valkey,
             await client.submit(ARRIVED)
         assert valkey.command("SCRIPT", "KILL") == "+OK"
         await client.submit(ARRIVED)
+
+
+@asynccontextmanager
+async def cut_before(command: str, redis_url: str) -> AsyncIterator[str]:
+    """The address of a way to Redis that breaks off whenever a command comes along it."""
+    there = urlsplit(redis_url)
+    cut = f"${len(command)}\r\n{command}\r\n".encode()
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            while (chunk := await reader.read(65_536)) and cut not in chunk:
+                writer.write(chunk)
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_redis, to_redis = await asyncio.open_connection(there.hostname, there.port)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(pipe(reader, to_redis))
+            group.create_task(pipe(from_redis, writer))
+
+    async with await asyncio.start_server(connect, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield redis_url.replace(f":{there.port}/", f":{port}/")
+
+
+@pytest.mark.parametrize("command", ["EXISTS", "EXEC"])
+async def test_a_connection_lost_in_the_middle_of_a_job_is_unreachable(
+    command: str, redis_url: str, redis_prefix: str, redis: Redis
+) -> None:
+    """While arq watches its key: the note is in room state, the job is not, and whoever submitted submits again."""
+    async with cut_before(command, redis_url) as cut_url, PoolClient.open(cut_url, prefix=redis_prefix) as client:
+        with pytest.raises(PoolUnreachable):
+            await client.submit(ARRIVED)
+    assert await jobs(redis) == []
+
+
+@pytest.mark.parametrize("key", ["queue", "queue:wake"])
+async def test_a_queue_of_another_type_is_unreachable(
+    key: str, client: PoolClient, redis: Redis, rooms: Rooms, redis_prefix: str
+) -> None:
+    """The room waits all the same; the reason is a word."""
+    await redis.set(redis_prefix + key, "stranger")
+    with pytest.raises(PoolUnreachable, match=r"^WRONGTYPE$"):
+        await client.submit(ARRIVED)
+    assert await rooms.look("r") is not None
 
 
 async def test_closing_leaves_no_connection(redis_url: str, redis_prefix: str, redis: Redis) -> None:

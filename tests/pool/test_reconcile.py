@@ -293,6 +293,24 @@ async def test_a_carrier_that_died_in_its_pass_blocks_the_others_for_a_while_onl
         task.cancel()
 
 
+@pytest.mark.livekit
+@pytest.mark.parametrize("lasts_s", [None, 86_400], ids=["without an end", "for a day"])
+@pytest.mark.parametrize("kind", ["string", "list"])
+async def test_a_lock_that_no_carrier_wrote_is_broken(
+    lasts_s: int | None, kind: str, redis: Redis, rooms: Rooms, listing: LiveKitRooms, room: str, redis_prefix: str
+) -> None:
+    """A hand at the keys does not end reconciliation for good."""
+    key = f"{redis_prefix}reconcile"
+    await (redis.set(key, "stranger") if kind == "string" else redis.lpush(key, "stranger"))
+    if lasts_s:
+        await redis.expire(key, lasts_s)
+
+    reconcile = reconciler(redis, rooms, listing, room, prefix=redis_prefix)
+
+    assert await reconcile.reconcile_once() is Pass.DONE
+    assert await reconcile.reconcile_once() is Pass.SKIPPED
+
+
 async def test_livekit_away_harms_nothing(redis: Redis, rooms: Rooms, redis_prefix: str, room: str) -> None:
     """Nobody listens there: the pass fails, quietly, and what is in room state stays."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -3,7 +3,7 @@
 import pytest
 from redis import exceptions as redis_errors
 
-from pool.base.outage import outage_of
+from pool.base.outage import fault_of, outage_of
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,19 @@ from pool.base.outage import outage_of
 def test_an_outage_is_what_a_repeat_or_an_operator_cures(error: BaseException, word: str | None) -> None:
     """By class where redis-py has one, else by the first word of the reply."""
     assert outage_of(error) == word
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (redis_errors.ConnectionError("refused"), "ConnectionError"),
+        (redis_errors.ResponseError("MISCONF Errors writing to disk"), "MISCONF"),
+        (redis_errors.ResponseError("WRONGTYPE against a key"), "WRONGTYPE"),
+        (redis_errors.ResponseError("user_script:1: what somebody said"), "ResponseError"),
+        (redis_errors.ResponseError(""), "ResponseError"),
+        (redis_errors.WatchError("what somebody said"), "WatchError"),
+    ],
+)
+def test_any_error_has_a_word_for_the_log(error: BaseException, word: str) -> None:
+    """Never its text."""
+    assert fault_of(error) == word

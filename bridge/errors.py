@@ -27,7 +27,7 @@ class RoomError(BridgeError):
 
 
 class RoomRefused(RoomError):
-    """LiveKit refuses our token: wrong key, wrong secret, or a clock far off."""
+    """LiveKit refuses our join: wrong key or secret, a clock far off, or a room name it does not take."""
 
 
 class RoomUnreachable(RoomError):

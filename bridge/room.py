@@ -44,7 +44,7 @@ SHOW_LIMIT_S = 0.3
 _KINDS = {value: name.removeprefix("PARTICIPANT_KIND_") for name, value in rtc.ParticipantKind.items()}
 _REASONS = {value: name for name, value in rtc.DisconnectReason.items()}
 
-_REFUSED = re.compile(r"\b(401|403)\b|unauthorized|invalid token|permissions denied", re.IGNORECASE)
+_REFUSED = re.compile(r"\b(400|401|403)\b|unauthorized|invalid token|permissions denied", re.IGNORECASE)
 """What tells a refusal from a network failure in the SDK's one error, which carries nothing but text."""
 
 _ADDRESS = re.compile(r"\b(wss?|https?)://\S+")
@@ -283,7 +283,7 @@ class AgentRoom:
 
 def _connect_error(text: str) -> RoomError:
     if _REFUSED.search(_ADDRESS.sub("", text)):
-        return RoomRefused("token_refused")
+        return RoomRefused("join_refused")
     return RoomUnreachable("connect_failed")
 
 

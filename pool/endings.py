@@ -44,7 +44,7 @@ CONSEQUENCES: Mapping[Ending, Consequence] = {
     Ending.ROOM_REFUSED: Consequence(
         "again",
         is_failure=True,
-        cure="LiveKit refuses our token: check LIVEKIT_API_KEY, LIVEKIT_API_SECRET and the clocks of both machines",
+        cure="LiveKit refuses our join: check LIVEKIT_API_KEY, LIVEKIT_API_SECRET, both clocks, and the room's name",
     ),
     Ending.ROOM_UNREACHABLE: Consequence(
         "again",

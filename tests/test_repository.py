@@ -166,3 +166,9 @@ def run(*argv: str) -> str:
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_no_program_waits_in_a_way_that_swallows_cancellations() -> None:
+    """`asyncio.wait_for` can, before Python 3.12; a task that was told to end would then run on."""
+    programs = [path for package in ("webhook", "pool", "bridge") for path in (ROOT / package).rglob("*.py")]
+    assert [path.name for path in programs if "asyncio.wait_for(" in path.read_text()] == []

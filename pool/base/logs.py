@@ -65,6 +65,8 @@ def configure(
     root.handlers[:] = [sink]
     root.setLevel(logging.WARNING)
     logging.getLogger(LOGGER).setLevel(chosen_level)
+    # LiveKit's SDK tells each of its failed attempts; what they come to stands in one line of ours.
+    logging.getLogger("livekit").setLevel(logging.WARNING if chosen_level == logging.DEBUG else logging.CRITICAL)
     logging.captureWarnings(True)
     structlog.configure(
         processors=[

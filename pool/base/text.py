@@ -6,3 +6,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shortened(text: str, chars: int) -> str:
+    """The text in at most so many characters; where something is missing it ends in an ellipsis."""
+    return text if len(text) <= chars else text[: chars - 1] + "\u2026"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pool.base.text import printable
+from pool.base.text import printable, shortened
 from pool.commands.console import AsJson, RedisUrl, ask, columns, count_of, lasting
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 SILENT_AFTER_MS = 10_000
 """Carriers beat every two seconds; one that missed five is most likely gone."""
+
+ROOM_NAME_CHARS = 48
+"""In the table. One name may be 4 KiB long, and every line is padded to the longest; `--json` has it whole."""
 
 
 def ps(
@@ -44,6 +47,10 @@ def ps(
         typer.echo(columns([ROOM_HEADING, *map(_room_row, rooms)]))
     if set_aside := counters.get("set_aside_rooms"):
         typer.echo(f"\n{count_of(set_aside, 'room state')} could not be read and lies under set_aside: for a day")
+    if rebuilt := counters.get("keys_rebuilt"):
+        typer.echo(f"\n{count_of(rebuilt, 'key')} of another type replaced: does something else write to this Redis?")
+    if set_back := counters.get("clocks_set_back"):
+        typer.echo(f"\nRedis' clock was set back {count_of(set_back, 'time')}: does its host keep time?")
 
 
 CARRIER_HEADING = ("CARRIER", "WORKER", "HOST", "PID", "REVISION", "CALLS", "STATE", "BEAT")
@@ -85,7 +92,7 @@ def _carrier_row(seen: "CarrierSeen") -> tuple[str, ...]:
 def _room_row(room: "RoomSummary") -> tuple[str, ...]:
     ages = [age for age in (room.quarantined_ms, room.waited_ms, room.held_ms) if age is not None]
     return (
-        printable(room.room),
+        shortened(printable(room.room), ROOM_NAME_CHARS),
         room.standing.value,
         lasting(ages[0]) if ages else "-",
         str(room.callers),

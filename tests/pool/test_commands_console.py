@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from deploy.local.ports import free_port
 from pool.base.errors import SettingsInvalid
-from pool.base.text import printable
+from pool.base.text import printable, shortened
 from pool.commands.console import columns, lasting
 from pool.commands.ps import ps
 from pool.commands.retry import retry
@@ -205,6 +205,33 @@ async def test_names_cannot_move_the_cursor(pool: Pool) -> None:
     assert (await pool.read(ps))["rooms"][0]["room"] == HOSTILE
 
 
+@pytest.mark.parametrize("name", ["x" * 4096, "\x1b" * 1024], ids=["letters", "escapes"])
+async def test_a_long_name_does_not_push_the_others_off_the_screen(pool: Pool, name: str) -> None:
+    """The table cuts it, JSON has it whole."""
+    await pool.arrive(name)
+    await pool.arrive("demo", "RM_2")
+
+    assert max(map(len, (await pool.run(ps)).splitlines())) < 130
+    assert [room["room"] for room in (await pool.read(ps))["rooms"]] == [name, "demo"]
+
+
+async def test_ps_tells_of_strangers_at_our_keys(pool: Pool) -> None:
+    """Something else writes to this Redis, and an operator should know."""
+    await pool.redis.set("roompool:waiting", "stranger")
+    await pool.arrive()
+
+    assert "1 key of another type replaced" in await pool.run(ps)
+
+
+async def test_ps_tells_of_a_clock_that_was_set_back(pool: Pool) -> None:
+    """Rooms may have waited for it."""
+    seconds, _ = await pool.redis.time()
+    await Rooms(pool.redis, now_ms=lambda: (seconds + 3600) * 1000).due()
+    await pool.rooms.due()
+
+    assert "Redis' clock was set back 1 time:" in await pool.run(ps)
+
+
 @pytest.mark.parametrize("verb", [(ps,), (why, "demo"), (retry, "demo")], ids=["ps", "why", "retry"])
 async def test_a_redis_that_is_away_is_a_line_and_status_1(verb: tuple[Any, ...]) -> None:
     """No traceback, no password."""
@@ -257,3 +284,9 @@ def test_what_prints_is_left_alone() -> None:
     """Only characters that do not print are spelled."""
     assert printable("r\u00e4ume 1") == "r\u00e4ume 1"
     assert printable("a\x00\n\ud800") == "a\\x00\\n\\ud800"
+
+
+def test_what_is_cut_says_so() -> None:
+    """And is never longer than asked for."""
+    assert shortened("demo", 4) == "demo"
+    assert shortened("demos", 4) == "dem\u2026"

@@ -119,11 +119,17 @@ def test_no_text_keeps_seven_digits_in_a_row(text: str) -> None:
 
 @pytest.mark.parametrize("cut", [20, 70, None], ids=["cut in its head", "cut in its claims", "whole"])
 def test_a_token_in_a_librarys_text_is_masked(said: Said, cut: int | None) -> None:
-    """LiveKit repeats the token that it refuses, and the SDK logs what LiveKit said."""
+    """LiveKit repeats the token that it refuses, and a library may log what LiveKit said."""
     token = jwt.encode({"iss": "key", "sub": "anna"}, "a secret of thirty-two characters")[:cut]
-    logging.getLogger("livekit").warning("401 - invalid token: %s, error: its signature", token)
+    logging.getLogger("somebody").warning("401 - invalid token: %s, error: its signature", token)
     (line,) = said()
     assert line["event"] == "401 - invalid token: …, error: its signature"
+
+
+def test_livekits_own_lines_are_for_debugging(said: Said) -> None:
+    """What its attempts come to stands in one line of ours."""
+    logging.getLogger("livekit").error("signal connection failed, attempt 2")
+    assert said() == []
 
 
 def test_what_json_has_no_word_for_still_comes_out(said: Said) -> None:

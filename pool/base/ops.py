@@ -9,7 +9,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from pool.base.requests import RequestLimits
 from pool.base.serve import serve
+
+LIMITS = RequestLimits(connections=64)
+"""Probes and a scraper or two; the file descriptors are for others."""
 
 Check = Callable[[], tuple[bool, str]]
 """Whether all is well, and the reason in a few words. It answers from memory: a probe must not wait for Redis."""
@@ -36,7 +40,7 @@ async def serve_ops(
 ) -> AsyncIterator[int]:
     """Serve the three while the block runs, and yield the port. Errors are those of `serve`."""
     app = create_ops_app(live=live, ready=ready, registry=registry)
-    async with serve(app, host=host, port=port, name="ops", grace_s=1.0) as bound_port:
+    async with serve(app, host=host, port=port, name="ops", grace_s=1.0, limits=LIMITS) as bound_port:
         yield bound_port
 
 

@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from pool.base.errors import SettingsInvalid
+from pool.base.requests import RequestLimits
 
 GRACE_S = 10.0
 """How long requests in flight may take to end once serving stops; then they are cancelled."""
@@ -18,9 +19,15 @@ IDLE_S = 75.0
 """How long an idle connection is kept for the next request: longer than the 60 s after which a usual proxy lets go
 of its own, or it would now and then send a request into a connection we are just closing."""
 
+BACKLOG = 128
+"""Connections that wait to be taken. asyncio takes as many in one go, before a limit on connections can act; and when
+it has no file descriptor for one, Python 3.11 logs a traceback for each of them, every second."""
+
 
 @contextlib.asynccontextmanager
-async def serve(app: ASGIApp, *, host: str, port: int, name: str, grace_s: float = GRACE_S) -> AsyncIterator[int]:
+async def serve(
+    app: ASGIApp, *, host: str, port: int, name: str, grace_s: float = GRACE_S, limits: RequestLimits | None = None
+) -> AsyncIterator[int]:
     """Serve `app` while the block runs, and yield the port it listens on.
 
     Args:
@@ -28,6 +35,7 @@ async def serve(app: ASGIApp, *, host: str, port: int, name: str, grace_s: float
         port: 0 means a free one.
         name: Of the task, for whoever lists them.
         grace_s: Seconds that requests in flight get when the block ends.
+        limits: What connections may cost; None: those that fit this process.
 
     Raises:
         SettingsInvalid: the address cannot be had; whoever chose it is at fault.
@@ -40,7 +48,8 @@ async def serve(app: ASGIApp, *, host: str, port: int, name: str, grace_s: float
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=(limits or RequestLimits.of_process()).protocol(),
+            backlog=BACKLOG,
             ws="none",
             lifespan="on",
             log_config=None,  # its lines go through our own set-up
@@ -121,7 +130,7 @@ class _Server(uvicorn.Server):
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         raise SettingsInvalid(
             [f"cannot listen on {host}:{port}: {error.strerror}. Cure: another port or host."]

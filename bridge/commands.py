@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 def simulator(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8765,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8765,
     profile: Annotated[
         str, typer.Option(help="live: as the service was seen to behave; docs: as documented.")
     ] = "live",
-    control_port: Annotated[int | None, typer.Option(help="HTTP port for faults and reports; 0: a free one.")] = None,
+    control_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="HTTP port for faults and reports; 0: a free one.")
+    ] = None,
     refuse_key: Annotated[list[str] | None, typer.Option(help="A key to refuse, beside 'refused'. Repeatable.")] = None,
     resume: Annotated[str | None, typer.Option(help="accept, reject or accept_only_resume_token.")] = None,
     onset_ms: Annotated[int, typer.Option(help="Speech before the caller's turn is announced.")] = 600,

@@ -7,7 +7,8 @@ from typing import Literal
 from bridge import Ending
 
 BAR_MS = 30_000
-"""How long a carrier that could not reach LiveKit leaves the room to others."""
+"""How long a carrier that was refused, or could not reach LiveKit, leaves the room to others: it fails at once, so it
+would always be the quickest to claim again, and a room would be lost to one wrongly set worker among good ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ CONSEQUENCES: Mapping[Ending, Consequence] = {
     Ending.ROOM_REFUSED: Consequence(
         "again",
         is_failure=True,
+        bar_ms=BAR_MS,
         cure="LiveKit refuses our join: check LIVEKIT_API_KEY, LIVEKIT_API_SECRET, both clocks, and the room's name",
     ),
     Ending.ROOM_UNREACHABLE: Consequence(
@@ -57,11 +59,15 @@ CONSEQUENCES: Mapping[Ending, Consequence] = {
         "again", is_failure=True, counts=False, cure="check the network to the voice peer, and its status"
     ),
     Ending.VOICE_REFUSED: Consequence(
-        "again", is_failure=True, cure="the voice peer refuses our key: check ASSEMBLYAI_API_KEY, also for blanks"
+        "again",
+        is_failure=True,
+        bar_ms=BAR_MS,
+        cure="the voice peer refuses our key: check ASSEMBLYAI_API_KEY, also for blanks",
     ),
     Ending.VOICE_MISFIT: Consequence(
         "again",
         is_failure=True,
+        bar_ms=BAR_MS,
         cure="the voice peer refuses our configuration: check ROOMPOOL_VOICES, ROOMPOOL_TURN_DETECTION and the URL",
     ),
     Ending.BUG: Consequence(

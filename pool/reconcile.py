@@ -165,7 +165,8 @@ class Reconciler:
             finally:
                 await self._redis.pexpire(self._lock_key, REST_MS)
         except* (RoomListFailed, RedisError, OSError) as errors:
-            log.warning("reconcile_failed", error=_reasons(errors))
+            cure = "check LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET, and that LiveKit and Redis run"
+            log.warning("reconcile_failed", error=_reasons(errors), cure=cure)
         return Pass.FAILED
 
     async def _is_my_turn(self) -> bool:

@@ -118,7 +118,7 @@ class WakeWorker(Worker):
                 await _let_end(self.tasks.values())
                 await self._redis.delete(self.health_check_key)
         except (RedisError, OSError):  # the latter includes TimeoutError
-            log.info("wake_worker_closed_hard", jobs_in_flight=len(self.tasks))
+            log.debug("wake_worker_closed_hard", jobs_in_flight=len(self.tasks))
         finally:
             for task in self.tasks.values():
                 task.cancel()
@@ -231,15 +231,18 @@ async def run_wake_workers(
     # arq would log every job, with its arguments, and every failure once more.
     logging.getLogger("arq").setLevel(logging.CRITICAL)
     pause_s = REBUILD_FIRST_S
+    is_told = False
     while not stop.is_set():
         worker = build()
         try:
             await _run_until(worker, stop)
         except* (RedisError, OSError) as errors:
             on_restart()
-            log.warning("wake_worker_lost_redis", error=_first_name(errors), pause_s=pause_s)
             if worker.started.is_set():
-                pause_s = REBUILD_FIRST_S
+                pause_s, is_told = REBUILD_FIRST_S, False
+            if not is_told:  # once an outage; each attempt is counted
+                log.warning("queue_lost_redis", error=_first_name(errors), cure="check REDIS_URL, and that Redis runs")
+                is_told = True
             await _pause(pause_s, stop)
             pause_s = min(pause_s * 1.5, REBUILD_LAST_S)
 

@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import socket
+import string
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -81,7 +82,9 @@ class Worker:
     def __init__(self, settings: PoolSettings, options: WorkerOptions) -> None:
         self._settings = settings
         self._options = options
-        self._id = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+        # Letters, because long runs of digits are masked in logs, and an id must read alike everywhere.
+        nonce = "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
+        self._id = f"{socket.gethostname()[:40]}-{os.getpid()}-{nonce}"
         self._started_unix_ms = int(time.time() * 1000)
         self._drain = Drain(grace_s=settings.grace_s)
         self._signalled = asyncio.Event()

@@ -28,6 +28,9 @@ from webhook.signature import BadSignature, Keyring, verify_body, verify_token
 
 log = structlog.get_logger()
 
+SIGNATURE_CURE = "if your own LiveKit sent this: check LIVEKIT_API_KEY and LIVEKIT_API_SECRET here, and both clocks"
+
+
 MAX_UNREAD_BYTES = 65_536
 """A refused body of up to this size is let in and thrown away, so that the answer is sure to arrive; for a larger
 one, or one of unknown size, the connection is closed."""
@@ -107,6 +110,7 @@ class Receiver:
             verdict = await self._take(request, story)
         except BadSignature as error:
             verdict, story.reason = Verdict.BAD_SIGNATURE, error.reason.value
+            story.cure = SIGNATURE_CURE
         except _BodyRefused as error:
             verdict = error.verdict
         except UnreadableEvent as error:
@@ -145,6 +149,7 @@ class Receiver:
             outcome=verdict.value,
             reason=story.reason,
             duration_ms=round(seconds * 1000, 2),
+            **({"cure": story.cure} if story.cure else {}),
         )
 
 
@@ -157,6 +162,7 @@ class _Story:
     room: str = ""
     participant: str = ""
     reason: str = ""
+    cure: str = ""
     is_body_read: bool = False
 
     def tell(self, event: RoomEvent) -> None:

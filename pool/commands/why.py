@@ -22,7 +22,7 @@ UNKNOWN = "No webhook has named this room."
 HINTS = """\
 Names are matched letter by letter, upper and lower case apart.
 Does LiveKit's configuration name the receiver under webhook.urls, and does its log show deliveries?
-Does ROOMPOOL_ROOMS, in the receiver, let this room have an agent?
+Does ROOMPOOL_ROOMS, in the receiver and the workers, let this room have an agent?
 Do the receiver, the workers and this command use the same REDIS_URL?"""
 
 

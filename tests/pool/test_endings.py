@@ -35,7 +35,7 @@ def test_every_ending_has_a_consequence(ending: Ending) -> None:
         (Ending.CALLER_LEFT, Gone(served={"PA_1": 5, "PA_2": 9})),
         (Ending.AGENT_HUNG_UP, Rested(served={"PA_1": 5, "PA_2": 9})),
         (Ending.STOPPED, Again(failed=False)),
-        (Ending.VOICE_REFUSED, Again(failed=True)),
+        (Ending.VOICE_REFUSED, Again(failed=True, bar_ms=30_000)),
         (Ending.ROOM_LOST, Again(failed=True, counts=False, bar_ms=30_000)),
         (Ending.VOICE_LOST, Again(failed=True, counts=False)),
         (Ending.LEASE_LOST, None),

@@ -46,6 +46,13 @@ RECONCILE_S = 5.0
 STORY_LIMIT_S = 1.0
 """For the last entries of `roompool why` when a worker stops."""
 
+STOP_LIMIT_S = 10.0
+"""For everything that is left to do when the last call is out; then the process leaves, whatever is stuck in it."""
+
+JOINING_LIMIT_S = 24.0
+"""The same while calls are still on their way into a room, as long as the SDK may take for that (25 s from when it
+began). Together with `LEAVE_S` it stays within the 30 s that an orchestrator waits after the grace."""
+
 REDIS_SILENCE_S = 5.0
 """After so long without an answer of Redis a worker says that it is not ready. Its calls go on."""
 
@@ -56,6 +63,7 @@ class WorkerOptions:
 
     ops_host: str = "127.0.0.1"
     ops_port: int = 0
+    stop_limit_s: float = STOP_LIMIT_S
 
 
 def run_worker(settings: PoolSettings, options: WorkerOptions) -> None:
@@ -89,6 +97,7 @@ class Worker:
         self._drain = Drain(grace_s=settings.grace_s)
         self._signalled = asyncio.Event()
         self._hurried = asyncio.Event()
+        self._forced: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Carry calls until asked to stop and empty."""
@@ -146,6 +155,8 @@ class Worker:
             )
             await self._signalled.wait()
             await self._drain_calls(carrier, carriers, stop_queue)
+            limit_s = JOINING_LIMIT_S if carrier.in_use else self._options.stop_limit_s
+            self._force_at(asyncio.get_running_loop().time() + limit_s)
             await queue
             carrier.abandon_calls()
             await carrier.empty()  # what is still joining keeps its lease until it is out: bounded by the SDK's limits
@@ -157,6 +168,7 @@ class Worker:
         """No new rooms; calls end by themselves up to the grace; the rest leaves and is released for others."""
         loop = asyncio.get_running_loop()
         self._drain.ask(loop.time())
+        self._force_at(self._drain.stops_at + JOINING_LIMIT_S)
         carrier.quiet()
         stop_queue.set()
         log.info("draining", calls=carrier.in_use, grace_s=self._settings.grace_s)
@@ -178,6 +190,20 @@ class Worker:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 for wait in waits:
                     wait.cancel()
+
+    def _force_at(self, at: float) -> None:
+        """End the process then, unless it has ended by itself: a task deaf to its cancellation would hold it for ever.
+
+        The timer is never stopped: whatever runs after us, such as the end of the loop, may hang as well.
+        """
+        if self._forced is not None:
+            self._forced.cancel()
+        self._forced = asyncio.get_running_loop().call_at(at, self._force)
+
+    def _force(self) -> None:
+        tasks = sorted(task.get_name() for task in asyncio.all_tasks())
+        log.error("stop_forced", carrier=self._id, tasks=tasks[:20], cure="please report this line: a bug of roompool")
+        _leave(0)  # every call has been asked to leave, and whatever lease is left ends by itself
 
     def _on_signal(self) -> None:
         """The first asks to drain, the second not to wait for calls to end."""

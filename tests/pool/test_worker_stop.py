@@ -1,0 +1,135 @@
+"""A worker that was asked to stop ends, also when something in it does not: as a process of its own."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from deploy.local.ports import free_port
+
+DEAF = """
+import asyncio
+from pool import worker
+from pool.base import logs
+from pool.base.settings import load
+from pool.drain import Drain
+from pool.settings import PoolSettings
+
+async def deaf() -> None:
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+class DeafBeat(worker.Worker):
+    async def _beat(self, carrier, carriers):
+        await deaf()
+
+class DeafQueue(worker.Worker):
+    def _wake_worker(self, carrier):
+        built = super()._wake_worker(carrier)
+        built.main = deaf
+        return built
+
+class DeafDrain(worker.Worker):
+    def __init__(self, settings, options):
+        super().__init__(settings, options)
+        self._drain = Drain(grace_s=0.1, leave_s=0.1)
+
+    async def _until_empty(self, carrier, at, hurry):
+        await deaf()
+
+class DeafEnd(worker.Worker):
+    async def run(self):
+        self.deaf = asyncio.get_running_loop().create_task(deaf(), name="deaf")
+        await super().run()
+
+logs.configure(json=True)
+worker.Worker = {kind}
+worker.JOINING_LIMIT_S = 1.0
+worker.run_worker(load(PoolSettings), worker.WorkerOptions(stop_limit_s={stop_limit_s}))
+"""
+
+Events = list[dict[str, Any]]
+
+
+@asynccontextmanager
+async def worker_of(
+    kind: str, redis_url: str, *, stop_limit_s: float = 0.2
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A worker whose SIGTERM may come as soon as the block begins."""
+    program = DEAF.replace("{kind}", kind).replace("{stop_limit_s}", str(stop_limit_s))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program,
+        env={
+            "PATH": "", "REDIS_URL": redis_url, "LIVEKIT_URL": f"ws://127.0.0.1:{free_port()}",
+            "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 40, "ASSEMBLYAI_API_KEY": "a" * 32,
+            "ROOMPOOL_GRACE_S": "0.1",
+        },
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        await until(process, "worker_ready")
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def until(process: asyncio.subprocess.Process, event: str) -> None:
+    assert process.stderr is not None
+    async with asyncio.timeout(20):
+        while line := await process.stderr.readline():
+            if json.loads(line)["event"] == event:
+                return
+    raise AssertionError(f"no {event}")
+
+
+async def stopped(process: asyncio.subprocess.Process) -> tuple[int, Events]:
+    """Ask it to stop, and wait: its status and what it said."""
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(15):
+        _, said = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, [json.loads(line) for line in said.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"),
+    [("DeafBeat", "beat"), ("DeafQueue", "wake_worker"), ("DeafEnd", "deaf")],
+)
+async def test_a_task_deaf_to_its_cancellation_does_not_hold_the_process(kind: str, task: str, redis_url: str) -> None:
+    """In a core loop, in the queue, or after all of them: the process leaves in time, and names what was stuck."""
+    async with worker_of(kind, redis_url) as process:
+        status, said = await stopped(process)
+
+    assert status == 0
+    [forced] = [line for line in said if line["event"] == "stop_forced"]
+    assert forced["level"] == "error"
+    assert task in forced["tasks"]
+
+
+async def test_a_drain_that_does_not_end_is_left_behind(redis_url: str) -> None:
+    """At the end of grace, farewells, and the time that joining calls may take."""
+    async with worker_of("DeafDrain", redis_url) as process:
+        status, said = await stopped(process)
+
+    assert status == 0
+    assert said[-1]["event"] == "stop_forced"
+
+
+async def test_a_worker_that_stops_by_itself_says_so(redis_url: str) -> None:
+    """The limit is not met where nothing is stuck."""
+    async with worker_of("worker.Worker", redis_url, stop_limit_s=10.0) as process:
+        status, said = await stopped(process)
+
+    assert status == 0
+    assert [line["event"] for line in said if line["level"] == "error"] == []
+    assert said[-1]["event"] == "worker_stopped"

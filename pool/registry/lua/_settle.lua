@@ -197,10 +197,10 @@ local function settle(st)
     redis.call('PERSIST', key)
   end
   index(DUE, st.room, due_at)
-  index(QUARANTINED, st.room, st.quarantined)
+  index(QUARANTINED, st.room, standing == 'quarantined' and st.quarantined or nil)
   local is_new = index(WAITING, st.room, standing == 'waiting' and st.wanted or nil)
   if is_new then
-    why(st.room, 'waiting', 'since', whole(st.wanted))
+    why(st.room, 'waiting', 'for_ms', whole(NOW - st.wanted))
   end
   return standing, is_new
 end

@@ -320,6 +320,16 @@ async def test_a_new_life_lifts_a_quarantine(world: World) -> None:
     assert (await world.claim()).attempt == 1
 
 
+async def test_a_quarantined_room_that_is_over_is_not_listed(world: World) -> None:
+    """Nobody waits in it, and there is nothing for a person to lift."""
+    await quarantined(world)
+    assert [summary.standing for summary in await world.rooms.rooms()] == [Standing.QUARANTINED]
+
+    await world.finish()
+
+    assert await world.rooms.rooms() == []
+
+
 async def test_a_minute_of_health_forgets_attempts(world: World) -> None:
     """A call that was carried for a minute starts with a clean slate when its carrier dies."""
     await world.arrive()

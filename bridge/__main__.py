@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 from pydantic import ValidationError
 
 from bridge.settings import HandSettings, problems_of
-from bridge.spec import Ending, Outcome, SessionSpec, Stop
+from bridge.spec import Ending, Outcome, Stop
 
 log = structlog.get_logger()
 
@@ -78,7 +79,7 @@ def main() -> None:
         "python -m bridge", description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--room", help="the room to join; default: ROOM_NAME, or voice-agent-demo")
-    parser.add_argument("--wait", type=float, default=600.0, help="seconds to wait for a first caller")
+    parser.add_argument("--wait", type=float, default=600.0, help="seconds to wait for a first caller (default: 600)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("livekit").setLevel(logging.CRITICAL)  # the SDK repeats a refused token
@@ -108,27 +109,15 @@ async def call(settings: HandSettings, room: str, wait_s: float) -> Outcome:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.ask, Ending.STOPPED)
-    spec = SessionSpec(
+    token = agent_token(
+        settings.livekit_api_key,
+        settings.livekit_api_secret.get_secret_value(),
         room=room,
-        url=settings.livekit_url,
-        token=agent_token(
-            settings.livekit_api_key,
-            settings.livekit_api_secret.get_secret_value(),
-            room=room,
-            identity=settings.agent_identity,
-            name=settings.agent_name,
-            attributes={},
-        ),
         identity=settings.agent_identity,
-        voice=settings.voice_spec(),
-        link=settings.link_spec(),
-        is_awaited=False,
-        nobody_s=wait_s,
-        linger_s=settings.linger_s,
-        max_call_s=settings.max_call_s,
-        queue_ms=settings.queue_ms,
-        max_bitrate=settings.max_bitrate,
+        name=settings.agent_name,
+        attributes={},
     )
+    spec = replace(settings.session_spec(room, token), is_awaited=False, nobody_s=wait_s)
     async with asyncio.TaskGroup() as farewells:
         return await carry(spec, permit=Always(), journal=Log(), stop=stop, farewells=farewells)
 

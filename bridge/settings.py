@@ -9,7 +9,7 @@ import orjson
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from bridge.spec import LinkSpec, VoiceSpec
+from bridge.spec import LinkSpec, SessionSpec, VoiceSpec
 from bridge.voice import DIALECTS
 from bridge.voice.assemblyai import DEFAULT_URL, MAX_KEYTERM_CHARS, MAX_KEYTERMS
 
@@ -173,6 +173,22 @@ class BridgeSettings(LiveKitSettings):
         if value not in DIALECTS:
             raise ValueError("is no dialect we know")
         return value
+
+    def session_spec(self, room: str, token: str) -> SessionSpec:
+        """A call in one room, as these settings have it."""
+        return SessionSpec(
+            room=room,
+            url=self.livekit_url,
+            token=token,
+            identity=self.agent_identity,
+            voice=self.voice_spec(),
+            link=self.link_spec(),
+            nobody_s=self.nobody_s,
+            linger_s=self.linger_s,
+            max_call_s=self.max_call_s,
+            queue_ms=self.queue_ms,
+            max_bitrate=self.max_bitrate,
+        )
 
     def voice_spec(self) -> VoiceSpec:
         """How the agent speaks."""

@@ -6,6 +6,7 @@ Calls live in tasks of the carrier, never under arq's: they outlive any trouble 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import assert_never
 
 import stamina
@@ -256,26 +257,14 @@ class Carrier:
 
     def _spec(self, grant: Grant) -> SessionSpec:
         settings = self._settings
-        return SessionSpec(
-            room=grant.room,
-            sid=grant.sid,
-            url=settings.livekit_url,
-            token=token_for(
-                grant,
-                settings.livekit_api_key,
-                settings.livekit_api_secret.get_secret_value(),
-                identity=settings.agent_identity,
-                name=settings.agent_name,
-            ),
+        token = token_for(
+            grant,
+            settings.livekit_api_key,
+            settings.livekit_api_secret.get_secret_value(),
             identity=settings.agent_identity,
-            voice=settings.voice_spec(),
-            link=settings.link_spec(),
-            nobody_s=settings.nobody_s,
-            linger_s=settings.linger_s,
-            max_call_s=settings.max_call_s,
-            queue_ms=settings.queue_ms,
-            max_bitrate=settings.max_bitrate,
+            name=settings.agent_name,
         )
+        return replace(settings.session_spec(grant.room, token), sid=grant.sid)
 
     async def _release(self, grant: Grant, outcome: Outcome) -> None:
         release = release_for(grant, outcome)

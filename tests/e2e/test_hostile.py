@@ -63,7 +63,7 @@ async def test_the_longest_name_changes_nothing_but_its_own_keys(rough: Site) ->
             await caller.agent_heard(PATIENCE_S)
         assert await rough.look(longest + "n") is None
         ended = await worker.wait_event("call_ended", room=longest, timeout_s=60)
-        assert ended.facts["ending"] == "room_unreachable"
+        assert ended.facts["ending"] == "room_refused"
         assert await rough.post(message("room_finished", facts)) == 200
 
 

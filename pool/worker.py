@@ -178,7 +178,7 @@ class Worker:
         if self._drain.phase(loop.time(), in_use=carrier.in_use) is not Phase.STOPPED:
             log.warning("stopping_calls", calls=carrier.in_use)
             carrier.stop_calls()
-            await self._until_empty(carrier, max(self._drain.stops_at, loop.time() + LEAVE_S), asyncio.Event())
+            await self._until_empty(carrier, loop.time() + LEAVE_S, asyncio.Event())
 
     async def _until_empty(self, carrier: Carrier, at: float, hurry: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):

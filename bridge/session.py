@@ -7,6 +7,7 @@ who may hold the room: it asks its `Permit`. Every way a call can end is one `En
 import asyncio
 import contextlib
 import dataclasses
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -217,7 +218,13 @@ class _Call:
                 if isinstance(step, GiveUp):
                     self.end(_ending_of(step.error), step.error.code)
                     return
-                log.warning("voice_failed", code=error.code, next_voice=step.voice, again_in_s=round(step.wait_s, 2))
+                log.warning(
+                    "voice_failed",
+                    code=error.code,
+                    host=urlsplit(self._spec.link.url).hostname,  # no more of it: an address may carry a token
+                    next_voice=step.voice,
+                    again_in_s=round(step.wait_s, 2),
+                )
                 await asyncio.sleep(step.wait_s)
             if self.mouth.first_sound_at is not None:  # greeted; the next session goes on where this one stopped
                 prompt = self._memory.extend(self._spec.voice.prompt)

@@ -56,7 +56,10 @@ CONSEQUENCES: Mapping[Ending, Consequence] = {
         cure="check LIVEKIT_URL and the network, UDP included, to LiveKit",
     ),
     Ending.VOICE_LOST: Consequence(
-        "again", is_failure=True, counts=False, cure="check the network to the voice peer, and its status"
+        "again",
+        is_failure=True,
+        counts=False,
+        cure="check ROOMPOOL_VOICE_URL, the network to it, and the vendor's status",
     ),
     Ending.VOICE_REFUSED: Consequence(
         "again",
@@ -68,7 +71,7 @@ CONSEQUENCES: Mapping[Ending, Consequence] = {
         "again",
         is_failure=True,
         bar_ms=BAR_MS,
-        cure="the voice peer refuses our configuration: check ROOMPOOL_VOICES, ROOMPOOL_TURN_DETECTION and the URL",
+        cure="the voice refuses our configuration: check ROOMPOOL_VOICES, ROOMPOOL_TURN_DETECTION, ROOMPOOL_VOICE_URL",
     ),
     Ending.BUG: Consequence(
         "again", is_failure=True, cure="a bug of roompool: please report the lines before this one"

@@ -107,6 +107,8 @@ class _Call:
         self._doubt = asyncio.Event()
         """Set when the connection to the room is in doubt, and with it whether the room is still ours."""
         self._is_evicted = False
+        self._refusal = ""
+        """Why the room takes no more of our frames, once it does not."""
         self._present: dict[str, int] = {}
         """Callers in the room now: participant sid -> joined, Unix ms."""
         self._served: dict[str, int] = {}
@@ -155,8 +157,9 @@ class _Call:
         """Task: say what the voice says, until the room takes no more of it."""
         try:
             await self.mouth.say(self.joined)
-        except RoomError as error:
-            self.end(Ending.ROOM_LOST, error.code)
+        except RoomError as error:  # also what a frame in flight comes to when this process stood still
+            self._refusal = error.code
+            self._be_out("frames_refused")
 
     async def obey(self, stop: Stop) -> None:
         """Task: end when the owner of the room says so."""
@@ -175,6 +178,8 @@ class _Call:
                 self.end(Ending.LEASE_LOST, "evicted" if self._is_evicted else "while_reconnecting")
             elif self._is_evicted:
                 self.end(Ending.EVICTED, EVICTED.lower())
+            elif self._refusal:
+                self.end(Ending.ROOM_LOST, self._refusal)
 
     async def be_in_room(self) -> None:
         """Task: join, publish, and follow who comes and goes until nobody is left to serve."""

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 
 from bridge.errors import BridgeError
 from bridge.settings import BridgeSettings, LiveKitSettings
-from bridge.spec import Ending, Journal, LinkSpec, Outcome, Permit, SessionSpec, Stop, VoiceSpec
+from bridge.spec import (
+    Cue,
+    Ending,
+    Journal,
+    LinkSpec,
+    Opening,
+    Outcome,
+    Permit,
+    Said,
+    SessionSpec,
+    Stop,
+    VoiceSpec,
+)
 
 if TYPE_CHECKING:
     from bridge.session import carry
@@ -24,9 +36,12 @@ __all__ = [
     "LinkSpec",
     "Outcome",
     "Ending",
+    "Opening",
+    "Said",
     "Permit",
     "Journal",
     "Stop",
+    "Cue",
     "BridgeSettings",
     "LiveKitSettings",
     "BridgeError",

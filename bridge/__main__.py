@@ -6,14 +6,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import structlog
 from pydantic import ValidationError
 
 from bridge.settings import HandSettings, problems_of
-from bridge.spec import Ending, Outcome, Stop
+from bridge.spec import Ending, Outcome, Said, Stop
 
 log = structlog.get_logger()
 
@@ -30,6 +30,7 @@ ORDERLY = frozenset(
         Ending.CALLER_LEFT,
         Ending.NOBODY_THERE,
         Ending.AGENT_HUNG_UP,
+        Ending.HUNG_UP,
         Ending.LIMIT_REACHED,
         Ending.REMOVED,
         Ending.ROOM_OVER,
@@ -41,6 +42,13 @@ ORDERLY = frozenset(
 
 class Always:
     """The permit of somebody who joins by hand: nobody else decides."""
+
+    def __init__(self, mint: Callable[[], str]) -> None:
+        self._mint = mint
+
+    def token(self) -> str:
+        """A fresh one."""
+        return self._mint()
 
     def may_speak(self) -> bool:
         """Always."""
@@ -71,6 +79,12 @@ class Log:
     def callers(self, present: Mapping[str, int]) -> None:
         """How many, not who."""
         log.info("callers", present=len(present))
+
+    def turn(self, said: Said) -> None:
+        """Nobody will carry this call on; what was said is not logged."""
+
+    def quiet(self, is_quiet: bool) -> None:
+        """Nothing waits for it."""
 
 
 def main() -> None:
@@ -109,17 +123,20 @@ async def call(settings: HandSettings, room: str, wait_s: float) -> Outcome:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.ask, Ending.STOPPED)
-    token = agent_token(
-        settings.livekit_api_key,
-        settings.livekit_api_secret.get_secret_value(),
-        room=room,
-        identity=settings.agent_identity,
-        name=settings.agent_name,
-        attributes={},
-    )
-    spec = replace(settings.session_spec(room, token), is_awaited=False, nobody_s=wait_s)
+
+    def mint() -> str:
+        return agent_token(
+            settings.livekit_api_key,
+            settings.livekit_api_secret.get_secret_value(),
+            room=room,
+            identity=settings.agent_identity,
+            name=settings.agent_name,
+            attributes={},
+        )
+
+    spec = replace(settings.session_spec(room), is_awaited=False, nobody_s=wait_s)
     async with asyncio.TaskGroup() as farewells:
-        return await carry(spec, permit=Always(), journal=Log(), stop=stop, farewells=farewells)
+        return await carry(spec, permit=Always(mint), journal=Log(), stop=stop, farewells=farewells)
 
 
 if __name__ == "__main__":

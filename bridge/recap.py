@@ -5,7 +5,8 @@ The caller's words are data: quoted, escaped, capped, and marked as nothing to o
 
 import json
 from collections import deque
-from dataclasses import dataclass
+
+from bridge.spec import Said
 
 MAX_TURNS = 40
 MAX_TURN_CHARS = 400
@@ -19,15 +20,6 @@ INTRODUCTION = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One finished turn. `cut` when the caller cut it short."""
-
-    who: str
-    text: str
-    cut: bool = False
-
-
 class Memory:
     """The last turns of a call. Bounded, oldest dropped."""
 
@@ -38,16 +30,20 @@ class Memory:
         """Remember a turn; one without words is not remembered."""
         text = turn.text.strip()
         if text:
-            self._turns.append(Said(turn.who, text[:MAX_TURN_CHARS], turn.cut))
+            self._turns.append(Said(turn.who, text[:MAX_TURN_CHARS], turn.cut_ms))
 
     def extend(self, prompt: str) -> str:
         """The prompt with the recap behind it, or as it is when nothing was said yet."""
         lines: deque[str] = deque()
         size = 0
         for turn in reversed(self._turns):
-            line = f"{turn.who}{' (cut short)' if turn.cut else ''}: {json.dumps(turn.text, ensure_ascii=False)}"
+            line = f"{turn.who}{_cut(turn)}: {json.dumps(turn.text, ensure_ascii=False)}"
             size += len(line.encode()) + 1
             if size > MAX_RECAP_BYTES:
                 break
             lines.appendleft(line)
         return prompt + INTRODUCTION + "\n".join(lines) if lines else prompt
+
+
+def _cut(turn: Said) -> str:
+    return "" if turn.cut_ms is None else f" (cut off after {turn.cut_ms} ms)"

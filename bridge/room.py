@@ -19,7 +19,7 @@ from livekit.rtc.participant import PublishTrackError
 from bridge.errors import RoomError, RoomRefused, RoomUnreachable
 from bridge.listen import Person
 from bridge.shield import see_through
-from bridge.spec import RATE_HZ, SessionSpec
+from bridge.spec import RATE_HZ, Permit, SessionSpec
 
 log = structlog.get_logger()
 
@@ -105,8 +105,9 @@ RoomEvent = PersonIn | PersonOut | MicIn | MicOut | Reconnecting | Reconnected |
 class AgentRoom:
     """Our presence in one room: join, publish, play, hear, leave. Never joins twice."""
 
-    def __init__(self, spec: SessionSpec) -> None:
+    def __init__(self, spec: SessionSpec, permit: Permit) -> None:
         self._spec = spec
+        self._permit = permit
         self._room = rtc.Room()
         self._source: rtc.AudioSource | None = None
         self._publication: rtc.LocalTrackPublication | None = None
@@ -236,7 +237,7 @@ class AgentRoom:
                 await source.aclose()
 
     async def _connect(self, options: rtc.RoomOptions) -> None:
-        await self._room.connect(self._spec.url, self._spec.token, options)
+        await self._room.connect(self._spec.url, self._permit.token(), options)
         if self._has_left:
             await self._room.disconnect()
 

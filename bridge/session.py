@@ -16,9 +16,9 @@ from bridge.ear import Ear
 from bridge.errors import RoomError, RoomRefused, VoiceClosed, VoiceError, VoiceMisfit, VoiceRefused
 from bridge.listen import FINAL_REASONS, Person, is_caller
 from bridge.mouth import Mouth
-from bridge.recap import Memory, Said
+from bridge.recap import Memory
 from bridge.room import AgentRoom, MicIn, MicOut, Out, PersonIn, PersonOut, Reconnected, Reconnecting, RoomEvent
-from bridge.spec import Ending, Journal, Outcome, Permit, SessionSpec, Stop
+from bridge.spec import Ending, Journal, Outcome, Permit, Said, SessionSpec, Stop
 from bridge.voice.events import AgentSaid, CallerSaid, VoiceEnded, VoiceEvent, VoiceFault
 from bridge.voice.link import VoiceLink, dial, say_farewell
 from bridge.voice.retry import GiveUp, Retry
@@ -98,7 +98,7 @@ class _Call:
         self._farewells = farewells
         self._loop = asyncio.get_running_loop()
         self._began_at = self._loop.time()
-        self.room = AgentRoom(spec)
+        self.room = AgentRoom(spec, permit)
         self.mouth = Mouth(self.room, permit, journal, spec.voice)
         self.ear = Ear(self.room)
         self.joined = asyncio.Event()
@@ -177,7 +177,7 @@ class _Call:
             if not await self._permit.confirm():
                 self.end(Ending.LEASE_LOST, "evicted" if self._is_evicted else "while_reconnecting")
             elif self._is_evicted:
-                self.end(Ending.EVICTED, EVICTED.lower())
+                self.end(Ending.IDENTITY_TAKEN, EVICTED.lower())
             elif self._refusal:
                 self.end(Ending.ROOM_LOST, self._refusal)
 
@@ -280,7 +280,7 @@ class _Call:
             case CallerSaid(text=text):
                 self._memory.add(Said("caller", text))
             case AgentSaid(text=text, interrupted=interrupted):
-                self._memory.add(Said("agent", text, cut=interrupted))
+                self._memory.add(Said("agent", text, 0 if interrupted else None))
             case VoiceFault(code="session_expired"):
                 raise VoiceClosed("session_expired")
             case VoiceFault():

@@ -20,6 +20,7 @@ DEFAULT_PROMPT = (
 )
 
 DEFAULT_GREETING = "Hello! How can I help you?"
+DEFAULT_RETURN_SENTENCE = "I am back. Please go on."
 
 Names = Annotated[tuple[str, ...], NoDecode]
 """A list in one variable: comma-separated, or a JSON array of strings."""
@@ -87,6 +88,12 @@ class BridgeSettings(LiveKitSettings):
         alias="ROOMPOOL_GREETING",
         max_length=2_000,
         description='what the agent says first, word for word; "none" lets the caller speak first',
+    )
+    return_sentence: str = Field(
+        default=DEFAULT_RETURN_SENTENCE,
+        alias="ROOMPOOL_RETURN_SENTENCE",
+        max_length=2_000,
+        description='what the agent says first, word for word, after a worker was lost; "none" says nothing',
     )
     voices: Names = Field(
         default=("alba", "anna", "michael"),
@@ -174,12 +181,11 @@ class BridgeSettings(LiveKitSettings):
             raise ValueError("is no dialect we know")
         return value
 
-    def session_spec(self, room: str, token: str) -> SessionSpec:
+    def session_spec(self, room: str) -> SessionSpec:
         """A call in one room, as these settings have it."""
         return SessionSpec(
             room=room,
             url=self.livekit_url,
-            token=token,
             identity=self.agent_identity,
             voice=self.voice_spec(),
             link=self.link_spec(),
@@ -194,7 +200,8 @@ class BridgeSettings(LiveKitSettings):
         """How the agent speaks."""
         return VoiceSpec(
             prompt=self.prompt,
-            greeting="" if self.greeting.strip().lower() == "none" else self.greeting,
+            greeting=_sentence(self.greeting),
+            return_sentence=_sentence(self.return_sentence),
             voices=self.voices,
             turn_detection=self.turn_detection,
             keyterms=self.keyterms,
@@ -209,6 +216,11 @@ class HandSettings(BridgeSettings):
     """What `python -m bridge` reads: a call's settings, and which room."""
 
     room_name: str = Field(default="voice-agent-demo", alias="ROOM_NAME", min_length=1, description="the room to join")
+
+
+def _sentence(asked: str) -> str:
+    """A sentence to say, empty for the word that says nothing: an empty variable counts as unset."""
+    return "" if asked.strip().lower() == "none" else asked
 
 
 def problems_of(cls: type[BaseSettings], error: ValidationError) -> list[str]:

@@ -5,9 +5,9 @@ No sockets, no SDK: the pool builds a `SessionSpec` and reads an `Outcome` witho
 
 import asyncio
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 RATE_HZ = 24_000
 """Sample rate of all audio inside roompool; LiveKit resamples natively on both sides."""
@@ -17,12 +17,35 @@ BYTES_PER_MS = RATE_HZ * 2 // 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """One finished turn: what was said, and whether it was said to its end."""
+
+    who: Literal["caller", "agent"]
+    text: str
+    cut_ms: int | None = None
+    """The caller cut it off after so many milliseconds of it were heard; None: it was heard to its end."""
+
+
+class Opening(enum.Enum):
+    """How the agent begins."""
+
+    GREET = "greet"
+    """With the greeting: nobody was here before."""
+    RETURN = "return"
+    """A former owner was lost: the sentence of returning instead of the greeting. Without a memory as `GREET`."""
+    GO_ON = "go_on"
+    """Without a word: the caller is to notice nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class VoiceSpec:
     """How the agent speaks and listens, in no vendor's words."""
 
     prompt: str
     greeting: str = ""
     """Spoken verbatim at the start; empty: the agent listens first."""
+    return_sentence: str = ""
+    """Spoken verbatim in the greeting's place after a former owner was lost; empty: the agent listens first."""
     voices: tuple[str, ...] = ("alba",)
     """In order of preference. A vendor withdraws voices, so the next one is tried when the first is unknown."""
     turn_detection: Mapping[str, object] | None = None
@@ -52,12 +75,14 @@ class SessionSpec:
 
     room: str
     url: str
-    token: str = field(repr=False)
     identity: str
     voice: VoiceSpec
     link: LinkSpec
     sid: str | None = None
     """The life of the room this call is for; in another one it leaves at once. None: any."""
+    opening: Opening = Opening.GREET
+    memory: tuple[Said, ...] = field(default=(), repr=False)
+    """What former owners of this call remembered of it, oldest first."""
     is_awaited: bool = True
     """A caller is known to be there, so the voice is dialled while joining. False: it is dialled when one comes."""
     track_name: str = "agent-voice"
@@ -85,8 +110,15 @@ class Ending(enum.Enum):
     ROOM_OVER = "room_over"
     WRONG_LIFE = "wrong_life"
     STOPPED = "stopped"
+    HUNG_UP = "hung_up"
+    """A person asked for it: as if the agent had hung up."""
+    PASSED = "passed"
+    """Handed to the next owner."""
+    NOT_NEEDED = "not_needed"
+    """Stood by, and never got the room."""
     LEASE_LOST = "lease_lost"
-    EVICTED = "evicted"
+    IDENTITY_TAKEN = "identity_taken"
+    """Somebody else uses our identity, and puts us out again and again."""
     ROOM_LOST = "room_lost"
     ROOM_REFUSED = "room_refused"
     ROOM_UNREACHABLE = "room_unreachable"
@@ -128,6 +160,9 @@ class Permit(Protocol):
     def may_join(self) -> bool:
         """Asked before every join: whoever is not sure that the room is its own does not join."""
 
+    def token(self) -> str:
+        """A fresh token to join with. Asked for before every join: tokens live for a minute and a half."""
+
     async def confirm(self) -> bool:
         """Ask whoever grants the room, now. False also when there is no answer."""
 
@@ -147,9 +182,29 @@ class Journal(Protocol):
     def callers(self, present: Mapping[str, int]) -> None:
         """Who is in the room now: participant sid -> joined, Unix ms."""
 
+    def turn(self, said: Said) -> None:
+        """A finished turn, for whoever carries this call on. The only words that a journal is told."""
+
+    def quiet(self, is_quiet: bool) -> None:
+        """Whether nobody speaks now and nothing is left to play: the moment to pass the call on. Told on change."""
+
+
+class Cue(Protocol):
+    """What somebody who stands by for a call waits for."""
+
+    def ready(self) -> None:
+        """The voice session stands: from now on the room can be taken in an instant."""
+
+    async def wait(self) -> Sequence[Said] | None:
+        """Wait for the room, and return the turns since the memory of the spec; None: it is not needed any more."""
+
 
 class Stop:
-    """How the owner ends a call from outside: the first reason counts, and asking never blocks."""
+    """How the owner ends a call from outside: the first reason counts, and asking never blocks.
+
+    `PASSED` is one of the reasons: the call falls silent in the step in which it hears of it, and stays in the room
+    until its successor puts it out.
+    """
 
     def __init__(self) -> None:
         self._asked = asyncio.Event()

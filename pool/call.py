@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from bridge import Ending, Stop
+from bridge import Ending, Said, Stop
 from pool.lease import Lease, Leave, State
 from pool.registry import Grant, Held, Renewal
 
@@ -24,8 +24,17 @@ ENDINGS: Mapping[Leave, Ending] = {
 class HeldCall:
     """A call's Permit and Journal, over the lease of its room."""
 
-    def __init__(self, grant: Grant, lease: Lease, *, tell: Tell, renew: Callable[[], Awaitable[bool]]) -> None:
-        """`renew` renews every lease of the carrier, this one too, and returns when the answers are in."""
+    def __init__(
+        self,
+        grant: Grant,
+        lease: Lease,
+        *,
+        tell: Tell,
+        renew: Callable[[], Awaitable[bool]],
+        mint: Callable[[], str] = str,
+    ) -> None:
+        """`renew` renews every lease of the carrier, this one too, and returns when the answers are in. `mint` makes a
+        token to join with."""
         self.grant = grant
         self.stop = Stop()
         self.abandon: Callable[[], object] = lambda: None
@@ -33,6 +42,7 @@ class HeldCall:
         self._lease = lease
         self._tell = tell
         self._renew = renew
+        self._mint = mint
         self._loop = asyncio.get_running_loop()
         self._present: dict[str, int] = {}
         self._state = State.OWN
@@ -55,6 +65,16 @@ class HeldCall:
     def may_join(self) -> bool:
         """Whether the room may be entered."""
         return self._lease.may_join(self._loop.time())
+
+    def token(self) -> str:
+        """A fresh token to join with."""
+        return self._mint()
+
+    def turn(self, said: Said) -> None:
+        """A finished turn."""
+
+    def quiet(self, is_quiet: bool) -> None:
+        """Whether nobody speaks."""
 
     async def confirm(self) -> bool:
         """Renew now. True only when the registry answered, after being asked, that the room is ours."""

@@ -219,7 +219,7 @@ class Carrier:
         lease = Lease(
             grant.fence, sent_at=sent_at, ttl_s=grant.ttl_ms / 1000, hold_s=self._settings.hold_s, tick_s=RENEW_S
         )
-        call = HeldCall(grant, lease, tell=self._tell, renew=self.renew)
+        call = HeldCall(grant, lease, tell=self._tell, renew=self.renew, mint=lambda: self._token(grant))
         self._calls[grant.fence] = call
         metrics.WAITED_SECONDS.observe(grant.waited_ms / 1000)
         log.info("claimed", room=grant.room, fence=grant.fence, attempt=grant.attempt, waited_ms=grant.waited_ms)
@@ -256,15 +256,17 @@ class Carrier:
             self._emptied.set()
 
     def _spec(self, grant: Grant) -> SessionSpec:
+        return replace(self._settings.session_spec(grant.room), sid=grant.sid)
+
+    def _token(self, grant: Grant) -> str:
         settings = self._settings
-        token = token_for(
+        return token_for(
             grant,
             settings.livekit_api_key,
             settings.livekit_api_secret.get_secret_value(),
             identity=settings.agent_identity,
             name=settings.agent_name,
         )
-        return replace(settings.session_spec(grant.room, token), sid=grant.sid)
 
     async def _release(self, grant: Grant, outcome: Outcome) -> None:
         release = release_for(grant, outcome)

@@ -38,7 +38,10 @@ CONSEQUENCES: Mapping[Ending, Consequence] = {
     Ending.REMOVED: Consequence("rested"),
     Ending.STOPPED: Consequence("again"),
     Ending.LEASE_LOST: Consequence("nothing"),
-    Ending.EVICTED: Consequence("again", is_failure=True, cure="another participant uses the agent's identity"),
+    Ending.HUNG_UP: Consequence("rested"),
+    Ending.PASSED: Consequence("nothing"),
+    Ending.NOT_NEEDED: Consequence("nothing"),
+    Ending.IDENTITY_TAKEN: Consequence("rested"),
     Ending.ROOM_LOST: Consequence(
         "again", is_failure=True, counts=False, bar_ms=BAR_MS, cure="check the network to LiveKit"
     ),

@@ -5,7 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.recap import INTRODUCTION, MAX_RECAP_BYTES, MAX_TURNS, Memory, Said
+from bridge.recap import INTRODUCTION, MAX_RECAP_BYTES, MAX_TURNS, Memory
+from bridge.spec import Said
 
 
 def test_nothing_said_leaves_the_prompt_as_it_is() -> None:
@@ -17,8 +18,8 @@ def test_turns_come_in_order_and_say_who_and_whether_they_were_cut() -> None:
     """The newest stands last."""
     memory = Memory()
     memory.add(Said("caller", "A table for two."))
-    memory.add(Said("agent", "For which", cut=True))
-    assert 'caller: "A table for two."\nagent (cut short): "For which"' in memory.extend("p")
+    memory.add(Said("agent", "For which", cut_ms=420))
+    assert 'caller: "A table for two."\nagent (cut off after 420 ms): "For which"' in memory.extend("p")
 
 
 @given(st.lists(st.text(max_size=900), max_size=60))

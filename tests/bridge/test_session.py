@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
 from livekit import api
 
-from bridge import Ending, LinkSpec, Outcome, SessionSpec, Stop, VoiceSpec, carry
+from bridge import Ending, LinkSpec, Outcome, Said, SessionSpec, Stop, VoiceSpec, carry
 from bridge.caller.caller import Caller
 from bridge.caller.wav import hello, interruption
 from bridge.simulator import Faults, Running, Simulator, SimulatorOptions
@@ -29,6 +29,9 @@ class Owner:
     speak: bool = True
     join: bool = True
     confirms: bool = True
+    mint: Callable[[], str] = str
+    is_quiet: bool = False
+    turns: list[Said] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
     told: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -45,6 +48,17 @@ class Owner:
         self.told.set()
 
     def disconnected(self) -> None:
+        self.told.set()
+
+    def token(self) -> str:
+        return self.mint()
+
+    def turn(self, said: Said) -> None:
+        self.turns.append(said)
+        self.told.set()
+
+    def quiet(self, is_quiet: bool) -> None:
+        self.is_quiet = is_quiet
         self.told.set()
 
     def event(self, name: str, **facts: int | float | str) -> None:
@@ -75,7 +89,7 @@ class Desk:
     def spec(
         self, *, secret: str = "", key: str = "any", voices: tuple[str, ...] = ("alba",), **more: object
     ) -> SessionSpec:
-        token = agent_token(
+        self.owner.mint = lambda: agent_token(
             self.livekit.api_key,
             secret or self.livekit.api_secret,
             room=self.room,
@@ -87,7 +101,6 @@ class Desk:
         return SessionSpec(
             room=self.room,
             url=self.livekit.url,
-            token=token,
             identity="voice-agent",
             voice=VoiceSpec(prompt="You are a test.", greeting="Hello.", voices=voices),
             link=LinkSpec(dialect="assemblyai", url=self.simulator.url, key=key),
@@ -237,7 +250,7 @@ async def test_a_second_agent_evicts_the_first(desk: Desk) -> None:
         async with second.call():
             outcome = await first_call
             await second.owner.until("joined")
-    assert outcome.ending is Ending.EVICTED
+    assert outcome.ending is Ending.IDENTITY_TAKEN
     assert caller.witness.audible_max <= 1
     assert all(session.ended_by_session_end for session in desk.simulator.sessions())
 

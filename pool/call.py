@@ -1,12 +1,15 @@
 """One room that this carrier holds: its lease, what its call may do, and what the call tells."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 
 import structlog
 
 from bridge import Ending, Said, Stop
-from pool.lease import Lease, Leave, State
+from pool.lease import STATES, Lease, Leave, State
 from pool.registry import Grant, Held, Renewal
 
 log = structlog.get_logger()
@@ -15,37 +18,51 @@ Tell = Callable[[str, str, Mapping[str, int | float | str]], None]
 """Room, event, facts: an entry for `roompool why`. Never blocks."""
 
 ENDINGS: Mapping[Leave, Ending] = {
+    Leave.PASSED: Ending.PASSED,
     Leave.LOST: Ending.LEASE_LOST,
     Leave.OVER: Ending.ROOM_OVER,
     Leave.HOLD_ENDED: Ending.LEASE_LOST,
 }
 
+ENDED = frozenset(STATES.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a carrier does for each of its calls. None of it blocks, but `renew`."""
+
+    tell: Tell
+    note: Callable[[str, int, Said], None]
+    """Room, fence, turn: for the next owner's memory."""
+    renew: Callable[[], Awaitable[bool]]
+    """Renews every lease of the carrier, and returns when the answers are in."""
+    token: Callable[[Grant], str]
+    """A fresh join token for a grant."""
+
 
 class HeldCall:
     """A call's Permit and Journal, over the lease of its room."""
 
-    def __init__(
-        self,
-        grant: Grant,
-        lease: Lease,
-        *,
-        tell: Tell,
-        renew: Callable[[], Awaitable[bool]],
-        mint: Callable[[], str] = str,
-    ) -> None:
-        """`renew` renews every lease of the carrier, this one too, and returns when the answers are in. `mint` makes a
-        token to join with."""
+    def __init__(self, grant: Grant, lease: Lease, desk: Desk, *, speaks_first: bool, stop: Stop | None = None) -> None:
+        """`speaks_first`: the call opens with a sentence of the agent's. `stop`: an older one to go on with."""
         self.grant = grant
-        self.stop = Stop()
+        self.stop = stop or Stop()
+        self.over = asyncio.Event()
+        """Set when the call has ended."""
         self.abandon: Callable[[], object] = lambda: None
         """Cancels the task that carries this call; set when there is one."""
         self._lease = lease
-        self._tell = tell
-        self._renew = renew
-        self._mint = mint
+        self._desk = desk
         self._loop = asyncio.get_running_loop()
         self._present: dict[str, int] = {}
         self._state = State.OWN
+        self._is_in = False
+        self._is_opened = not speaks_first
+        """Whether the agent has begun to say what it opens with."""
+        self._owes_answer = False
+        """Whether the caller spoke last."""
+        self._quiet_since_at: float | None = None
+        self._changed = asyncio.Event()
 
     @property
     def held(self) -> Held:
@@ -78,46 +95,103 @@ class HeldCall:
 
     async def confirm(self) -> bool:
         """Renew now. True only when the registry answered, after being asked, that the room is ours."""
-        await self._renew()
+        await self._desk.renew()
         return self._lease.is_confirmed and self.may_join()
 
     def connected(self) -> None:
         """The call is in the room."""
+        self._is_in = True
         self._lease.room_connected()
 
     def disconnected(self) -> None:
         """It is not, for the moment or for good."""
+        self._is_in = False
         self._lease.room_left_connected(now=self._loop.time())
 
     def event(self, name: str, **facts: int | float | str) -> None:
         """A step of the call, for the story."""
-        self._tell(self.grant.room, name, facts)
+        self._is_opened = self._is_opened or name == "first_sound"
+        self._desk.tell(self.grant.room, name, facts)
 
     def callers(self, present: Mapping[str, int]) -> None:
         """Who is in the room now."""
         self._present = dict(present)
 
+    def turn(self, said: Said) -> None:
+        """Somebody finished saying something."""
+        self._owes_answer = said.who == "caller"
+        self._desk.note(self.grant.room, self.grant.fence, said)
+        self._changed.set()
+
+    def quiet(self, is_quiet: bool) -> None:
+        """Whether nobody speaks now."""
+        self._quiet_since_at = self._loop.time() if is_quiet else None
+        self._changed.set()
+
+    def token(self) -> str:
+        """A fresh join token."""
+        return self._desk.token(self.grant)
+
+    def can_be_passed_on(self) -> bool:
+        """Whether this call may be offered to another carrier: surely ours, in its room, and past its opening words.
+
+        The next owner goes on in silence: given a call that has not greeted yet, nobody ever would.
+        """
+        is_ours = self._lease.state(self._loop.time()) is State.OWN and self._lease.is_confirmed
+        return is_ours and self._is_in and self._is_opened and not self.stop.is_asked
+
+    async def until_quiet(self, *, for_s: float, limit_s: float) -> bool:
+        """Wait until nobody has spoken for `for_s` and the caller is owed no answer. False: it was not within the limit.
+
+        A caller who has just finished is about to be answered, and the next owner would not know that it must.
+        """
+        try:
+            async with asyncio.timeout(limit_s):
+                while (left_s := self._quiet_in_s(for_s)) > 0:
+                    self._changed.clear()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(left_s):
+                            await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def passed(self) -> None:
+        """The registry gave the room to the next owner: mute from this step on."""
+        self._lease.pass_on()
+        self._obey()
+
     def answered(self, answer: Renewal, *, sent_at: float) -> None:
         """Take in the registry's answer."""
         self._lease.answered(answer, sent_at=sent_at, now=self._loop.time())
         self._obey()
+        if answer is Renewal.HANG_UP:
+            if not self.stop.is_asked:
+                self._desk.tell(self.grant.room, "must_leave", {"reason": "hang_up"})
+            self.stop.ask(Ending.HUNG_UP)
 
     def unanswered(self, *, sent_at: float) -> None:
         """Note that there was none."""
         self._lease.failed(sent_at=sent_at, now=self._loop.time())
         self._obey()
 
+    def _quiet_in_s(self, for_s: float) -> float:
+        """How long it takes at least until it has been quiet for `for_s`; infinite while somebody is to speak."""
+        if self._quiet_since_at is None or self._owes_answer:
+            return math.inf
+        return self._quiet_since_at + for_s - self._loop.time()
+
     def _obey(self) -> None:
         now = self._loop.time()
         state = self._lease.state(now)
-        if state is not self._state and state is not State.LOST:  # that one is told with its reason, below
+        if state is not self._state and state not in ENDED:  # those are told with their reason, below
             log.info(
                 "lease_changed", room=self.grant.room, fence=self.grant.fence, was=self._state.value, now=state.value
             )
-            self._tell(self.grant.room, state.value, {"was": self._state.value})
+            self._desk.tell(self.grant.room, state.value, {"was": self._state.value})
             self._state = state
         leave = self._lease.must_leave(now)
         if leave is not None:
             if not self.stop.is_asked:
-                self._tell(self.grant.room, "must_leave", {"reason": leave.value})
+                self._desk.tell(self.grant.room, "must_leave", {"reason": leave.value})
             self.stop.ask(ENDINGS[leave])

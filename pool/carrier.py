@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from bridge import Ending, Outcome, SessionSpec, carry
 from pool import metrics
-from pool.call import HeldCall
+from pool.call import Desk, HeldCall
 from pool.capacity import Limits, Load, refusal
 from pool.endings import CONSEQUENCES
 from pool.journal import DecisionLog
@@ -54,6 +54,7 @@ class Carrier:
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, HeldCall] = {}
         """By fence: a room may be granted to us again while its last call is still on its way out."""
+        self._desk = Desk(tell=self._tell, note=lambda room, fence, said: None, renew=self.renew, token=self._token)
         self._claims_wanted = 0
         self._claim = asyncio.Event()
         self._draining = False
@@ -219,7 +220,7 @@ class Carrier:
         lease = Lease(
             grant.fence, sent_at=sent_at, ttl_s=grant.ttl_ms / 1000, hold_s=self._settings.hold_s, tick_s=RENEW_S
         )
-        call = HeldCall(grant, lease, tell=self._tell, renew=self.renew, mint=lambda: self._token(grant))
+        call = HeldCall(grant, lease, self._desk, speaks_first=True)
         self._calls[grant.fence] = call
         metrics.WAITED_SECONDS.observe(grant.waited_ms / 1000)
         log.info("claimed", room=grant.room, fence=grant.fence, attempt=grant.attempt, waited_ms=grant.waited_ms)

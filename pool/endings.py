@@ -41,7 +41,11 @@ CONSEQUENCES: Mapping[Ending, Consequence] = {
     Ending.HUNG_UP: Consequence("rested"),
     Ending.PASSED: Consequence("nothing"),
     Ending.NOT_NEEDED: Consequence("nothing"),
-    Ending.IDENTITY_TAKEN: Consequence("rested"),
+    Ending.IDENTITY_TAKEN: Consequence(
+        "rested",
+        is_failure=True,
+        cure="somebody else joins as ROOMPOOL_AGENT_IDENTITY: give the pool an identity that nobody else uses",
+    ),
     Ending.ROOM_LOST: Consequence(
         "again", is_failure=True, counts=False, bar_ms=BAR_MS, cure="check the network to LiveKit"
     ),

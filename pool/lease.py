@@ -26,13 +26,19 @@ class State(enum.Enum):
     HOLD = "hold"
     """Redis is unreachable, to us or to all; we have been in the room all along, so nobody can have replaced us."""
 
+    PASSED = "passed"
+    """We handed the room to the next carrier, which is on its way in: mute, and there until it puts us out. Final."""
+
     LOST = "lost"
     """The registry said so. Final."""
 
 
 class Leave(enum.StrEnum):
-    """Why a carrier must leave the room now."""
+    """Why a carrier's call must end now."""
 
+    PASSED = "passed"
+    """Without a word, and not before the next owner's join puts us out, so that the room is never without an agent; at
+    most 2 s, which the call itself counts (bridge, `Ending.PASSED`)."""
     LOST = "lost"
     OVER = "over"
     HOLD_ENDED = "hold_ended"
@@ -50,8 +56,16 @@ RIGHTS: Mapping[State, Rights] = {
     State.OWN: Rights(speak=True, join=True),
     State.UNSURE: Rights(speak=False, join=False),
     State.HOLD: Rights(speak=True, join=False),
+    State.PASSED: Rights(speak=False, join=False),
     State.LOST: Rights(speak=False, join=False),
 }
+
+STATES: Mapping[Leave, State] = {
+    Leave.PASSED: State.PASSED,
+    Leave.LOST: State.LOST,
+    Leave.OVER: State.LOST,
+}
+"""What the final answers of the registry lead to."""
 
 
 class Lease:
@@ -103,14 +117,20 @@ class Lease:
         self._watch_gap(sent_at)
         self._tried_at = max(self._tried_at, now)
         match answer:
-            case Renewal.MINE:
+            case Renewal.MINE | Renewal.HANG_UP:  # a person's wish to end the call; the room is ours until it did
                 self._renew(sent_at, now)
+            case Renewal.PASSED:
+                self._end = self._end or Leave.PASSED
             case Renewal.LOST:
                 self._end = self._end or Leave.LOST
             case Renewal.OVER:
                 self._end = self._end or Leave.OVER
             case _:
                 assert_never(answer)
+
+    def pass_on(self) -> None:
+        """Take in that the registry gave the room to the next owner because we said so: what a renewal would answer."""
+        self._end = self._end or Leave.PASSED
 
     def failed(self, *, sent_at: float, now: float, expected_s: float = ATTEMPT_LIMIT_S) -> None:
         """Note that a renewal got no answer.
@@ -143,7 +163,7 @@ class Lease:
     def state(self, now: float) -> State:
         """What we may believe at this moment."""
         if self._end is not None:
-            return State.LOST
+            return STATES[self._end]
         if now < self.until:
             return State.OWN
         return State.HOLD if self._may_hold(now) else State.UNSURE
@@ -157,7 +177,7 @@ class Lease:
         return RIGHTS[self.state(now)].join
 
     def must_leave(self, now: float) -> Leave | None:
-        """Why to leave at once, or None. Being unsure for a while is no reason: silence is safe."""
+        """Why to end the call at once, or None. Being unsure for a while is no reason: silence is safe."""
         if self._end is not None:
             return self._end
         return Leave.HOLD_ENDED if now >= max(self.hold_until, self.until) else None

@@ -115,6 +115,10 @@ class Renewal(enum.Enum):
     """Extended by one ttl, counted from before the renewal was sent."""
     OVER = 2
     """This life of the room has ended, or a later one is known: leave now."""
+    PASSED = 3
+    """Handed to the next owner: mute, stay until evicted, at most 2 s."""
+    HANG_UP = 4
+    """Extended like `MINE`, but a person asked for the call to end: rest it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from bridge import Ending
-from pool.call import HeldCall
+from bridge import Ending, Said
+from pool.call import Desk, HeldCall
 from pool.lease import Lease
 from pool.registry import Renewal
 from tests.pool.test_endings import GRANT
@@ -18,6 +18,10 @@ class Teller:
     def __init__(self) -> None:
         self.told: list[tuple[str, Mapping[str, int | float | str]]] = []
         self.renewals = 0
+        self.said: list[tuple[str, int, Said]] = []
+
+    def note(self, room: str, fence: int, said: Said) -> None:
+        self.said.append((room, fence, said))
 
     def tell(self, room: str, event: str, facts: Mapping[str, int | float | str]) -> None:
         self.told.append((event, facts))
@@ -28,7 +32,8 @@ def held_call(teller: Teller, *, sent_at: float, hold_s: float = 120.0) -> HeldC
         teller.renewals += 1
         return True
 
-    return HeldCall(GRANT, Lease(GRANT.fence, sent_at=sent_at, hold_s=hold_s), tell=teller.tell, renew=renew)
+    desk = Desk(tell=teller.tell, note=teller.note, renew=renew, token=lambda grant: f"token {grant.fence}")
+    return HeldCall(GRANT, Lease(GRANT.fence, sent_at=sent_at, hold_s=hold_s), desk, speaks_first=True)
 
 
 async def test_a_fresh_grant_may_join_and_speak() -> None:

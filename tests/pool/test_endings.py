@@ -26,7 +26,8 @@ def test_every_ending_has_a_consequence(ending: Ending) -> None:
     """A new ending cannot be forgotten, and every failure tells the operator what to check."""
     consequence = CONSEQUENCES[ending]
     assert bool(consequence.cure) == consequence.is_failure
-    assert consequence.then == "again" or not consequence.is_failure
+    assert consequence.then in ("again", "rested") or not consequence.is_failure
+    assert consequence.then == "again" or not consequence.bar_ms
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,11 @@ def test_every_ending_has_a_consequence(ending: Ending) -> None:
         (Ending.VOICE_REFUSED, Again(failed=True, bar_ms=30_000)),
         (Ending.ROOM_LOST, Again(failed=True, counts=False, bar_ms=30_000)),
         (Ending.VOICE_LOST, Again(failed=True, counts=False)),
+        (Ending.HUNG_UP, Rested(served={"PA_1": 5, "PA_2": 9})),
+        (Ending.IDENTITY_TAKEN, Rested(served={"PA_1": 5, "PA_2": 9})),
         (Ending.LEASE_LOST, None),
+        (Ending.PASSED, None),
+        (Ending.NOT_NEEDED, None),
     ],
 )
 def test_a_room_is_given_back_as_its_call_ended(ending: Ending, release: Release | None) -> None:

@@ -31,13 +31,15 @@ class Hearing:
     def __init__(self) -> None:
         self._stretches: deque[Stretch] = deque(maxlen=MAX_STRETCHES)
         self._is_open = False
-        # Arrival of the last frame, audible or not; None before the first.
+        # Arrival of the first and of the last frame, audible or not; None before the first.
+        self.first_frame_at: float | None = None
         self.last_frame_at: float | None = None
         self.frames = 0
 
     def frame(self, *, at: float, audible: bool) -> None:
         """Note a frame that arrived at `at`; calls come in the order of arrival."""
         self.frames += 1
+        self.first_frame_at = at if self.first_frame_at is None else self.first_frame_at
         self.last_frame_at = at
         if not audible:
             self._is_open = False

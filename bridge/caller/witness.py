@@ -7,6 +7,7 @@ replaced under the same identity is a second stay, so a hand-over can be told fr
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from bridge.caller import hearing
 from bridge.caller.hearing import Hearing, Stretch
@@ -30,6 +31,8 @@ class AgentStay:
     identity: str
     sid: str
     seen_at: float
+    # The number of the grant by which it came in, by its own word; 0 when it shows none.
+    fence: int = 0
     subscribed_at: float | None = None
     left_at: float | None = None
     # Whether a track of its is being listened to right now.
@@ -42,6 +45,16 @@ class AgentStay:
     def heard_at(self) -> float | None:
         """Arrival of its first audible frame."""
         return self.hearing.first_audible_at
+
+    @property
+    def frames_from_at(self) -> float | None:
+        """Arrival of its first frame, audible or not."""
+        return self.hearing.first_frame_at
+
+    @property
+    def frames_until_at(self) -> float | None:
+        """Arrival of its last frame, audible or not."""
+        return self.hearing.last_frame_at
 
 
 class Witness:
@@ -57,11 +70,11 @@ class Witness:
 
     # ---- notes
 
-    def seen(self, *, identity: str, sid: str, at: float) -> AgentStay:
+    def seen(self, *, identity: str, sid: str, at: float, fence: int = 0) -> AgentStay:
         """An agent is in the room. Seen twice is seen once."""
         if sid in self._present:
             return self._present[sid]
-        stay = AgentStay(identity, sid, at)
+        stay = AgentStay(identity, sid, at, fence)
         self._stays.append(stay)
         self._present[sid] = stay
         self.agents_max = max(self.agents_max, len(self._present))
@@ -167,6 +180,11 @@ class Witness:
     def onset_after(self, after: float) -> float | None:
         """When an agent next began to be audible."""
         return hearing.onset_after(self.audible(), after)
+
+    def together_s(self, until: float) -> float:
+        """Seconds, up to a moment, in which more than one agent was present."""
+        notes = [*self.presence, (until, 0)]
+        return sum(max(0.0, min(after, until) - at) for (at, count), (after, _) in pairwise(notes) if count > 1)
 
     def overlap_s(self) -> float:
         """Seconds in which two agents were audible at once. Anything but 0 is a failure of the pool."""

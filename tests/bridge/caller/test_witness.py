@@ -97,3 +97,27 @@ def test_a_report_of_two_agents_is_a_failure() -> None:
 
     assert not report.ok
     assert report.problems == ("2 agents were audible at once, for 200 ms",)
+
+
+def test_time_with_two_agents_is_told_up_to_a_moment() -> None:
+    """Only stretches with more than one count, and one that still lasts counts up to the question."""
+    witness = Witness()
+    witness.seen(identity="one", sid="PA_1", at=1.0)
+    witness.seen(identity="two", sid="PA_2", at=2.0)
+    assert witness.together_s(until=2.25) == pytest.approx(0.25)
+    witness.left(sid="PA_1", at=2.5)
+    witness.seen(identity="one", sid="PA_3", at=3.0)
+
+    assert witness.together_s(until=3.5) == pytest.approx(1.0)
+    assert witness.together_s(until=1.5) == 0
+
+
+def test_the_frames_of_a_stay_have_a_first_and_a_last_also_when_they_are_silent() -> None:
+    """What a hand-over is measured by: the last frame of one agent, the first of the next; and whose grant it was."""
+    witness = Witness()
+    stay = witness.seen(identity="voice-agent", sid="PA_1", at=1.0, fence=7)
+    assert (stay.frames_from_at, stay.frames_until_at, stay.fence) == (None, None, 7)
+    for at in (1.1, 1.2, 1.3):
+        witness.frame(stay, at=at, audible=False)
+
+    assert (stay.frames_from_at, stay.frames_until_at, stay.heard_at) == (1.1, 1.3, None)

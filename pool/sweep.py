@@ -33,7 +33,7 @@ async def sweep_forever(carrier: Carrier, rooms: Rooms) -> None:
         if not carrier.is_answered:
             continue
         try:
-            moved = await rooms.due()
+            moved = (await rooms.due()).claimable
         except (RedisError, OSError) as error:
             metrics.SWEEPS_FAILED.inc()
             if not failing:

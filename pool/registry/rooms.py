@@ -6,6 +6,7 @@ Cancelled, a call may or may not have run; the connection is dropped, never give
 """
 
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, assert_never, cast
@@ -14,11 +15,15 @@ from pool.contract import DEFAULT_PREFIX, Arrived, Finished, Left, Note
 from pool.registry.scripts import load
 from pool.registry.values import (
     Again,
+    Due,
     Gone,
     Grant,
+    HangUp,
     Held,
     NoGrant,
     Noted,
+    Offer,
+    Offered,
     Release,
     Renewal,
     Rested,
@@ -33,10 +38,16 @@ if TYPE_CHECKING:
 
 ARRIVE, LEAVE, FINISH = load("arrive"), load("leave"), load("finish")
 CLAIM_NEXT, RENEW, RELEASE, DUE = load("claim_next"), load("renew"), load("release"), load("due")
+REMEMBER, OFFER, OFFERED, STAND_READY = load("remember"), load("offer"), load("offered"), load("stand_ready")
+DECLINE, WITHDRAW, PASS_ON = load("decline"), load("withdraw"), load("pass_on")
+HANGUP, STRAY = load("hangup"), load("stray")
 LOOK, ROOMS, UNOWNED, RETRY = load("look"), load("rooms"), load("unowned"), load("retry")
 
 MAX_UNIX_MS = 99_999_999_999_999
 """14 digits, the year 5138: what cjson stores without loss."""
+
+PASS_BLOCK_S = 0.5
+"""How long one command waits for a pass: shorter than an answer may take on the connections of leases (1 s)."""
 
 UNOWNED_AT_ONCE = 200
 """Rooms asked about in one script, so that a long list does not hold Redis up."""
@@ -86,21 +97,7 @@ class Rooms:
         knows less than the carrier until that has renewed, so a carrier asks only when it has a slot itself.
         """
         answer = await CLAIM_NEXT.run(self._redis, *self._common(), carrier, capacity)
-        if answer[0] != "granted":
-            return NoGrant(answer[0])
-        _, room, sid, created, fence, attempt, wanted, queued, callers, now = answer
-        return Grant(
-            room=room,
-            sid=sid,
-            created_unix_ms=int(created),
-            fence=int(fence),
-            ttl_ms=self._times.ttl_ms,
-            attempt=int(attempt),
-            wanted_unix_ms=int(wanted),
-            queued_unix_ms=int(queued),
-            callers=_callers(json.loads(callers)),
-            claimed_unix_ms=int(now),
-        )
+        return NoGrant(answer[0]) if answer[0] != "granted" else self._grant(answer)
 
     async def renew(self, carrier: str, held: Sequence[Held]) -> list[Renewal | Exception]:
         """Extend the leases of all rooms a carrier holds, in one pipeline. Answers stand in the order of `held`.
@@ -138,9 +135,81 @@ class Rooms:
         answer = await RELEASE.run(self._redis, *self._common(), carrier, room, fence, verb, served, bar_ms)
         return bool(answer)
 
-    async def due(self, limit: int = 50) -> int:
-        """Look at rooms whose time has come (a lease, back-off or grace ended); how many became claimable."""
-        return int(await DUE.run(self._redis, *self._common(), limit))
+    async def remember(self, carrier: str, room: str, fence: int, turns: Sequence[str]) -> bool:
+        """Note what was said, for the next owner. False, and nothing changes, when not this owner's under this fence.
+
+        Kept are the last 40 texts and 8 KiB of them; what is older goes. Gone `Times.memory_ms` after the last renewal
+        of the room, and at once when its call ends well.
+        """
+        return bool(await REMEMBER.run(self._redis, *self._common(), carrier, room, fence, *turns))
+
+    async def offer(self, carrier: str, room: str, fence: int) -> Offered:
+        """Ask for somebody to stand by for a room we own; asked again, how far that is.
+
+        Who is asked keeps a slot for it: until it declines, `Times.offer_ms` have passed, we pass or withdraw, or the
+        room is not ours any more.
+        """
+        taker, ready = await OFFER.run(self._redis, *self._common(), carrier, room, fence)
+        return Offered(next=taker or None, ready=bool(ready))
+
+    async def stand_ready(self, carrier: str, room: str, fence: int) -> bool:
+        """Say that we, asked to stand by, could go on this instant. False: the offer is gone, give up.
+
+        Args:
+            fence: The present owner's, as the offer had it.
+        """
+        return bool(await STAND_READY.run(self._redis, *self._common(), carrier, room, fence))
+
+    async def decline(self, carrier: str, room: str, fence: int, *, bar_ms: int = 0) -> bool:
+        """Give back the slot we keep for a room; for `bar_ms` we are not asked for it again. False: it was gone."""
+        return bool(await DECLINE.run(self._redis, *self._common(), carrier, room, fence, bar_ms))
+
+    async def withdraw(self, carrier: str, room: str, fence: int) -> bool:
+        """Take back the offer of a room we own. False when there is none."""
+        return bool(await WITHDRAW.run(self._redis, *self._common(), carrier, room, fence))
+
+    async def pass_on(self, carrier: str, room: str, fence: int) -> int | None:
+        """Hand a room we own to who stands ready; the next owner's fence. None, and nothing changes: not possible."""
+        answer = await PASS_ON.run(self._redis, *self._common(), carrier, room, fence)
+        return int(answer[0]) if answer else None
+
+    async def await_pass(self, carrier: str, room: str, fence: int, *, limit_s: float) -> Grant | None:
+        """Wait until the room we stand by for is ours. None: `limit_s` have passed, or the offer is gone.
+
+        The lease began with the pass, so renew before you join. Called again, also after an error or a cancellation,
+        it answers the same grant until `Times.pass_ms` after the pass. It occupies one connection while it waits.
+
+        Args:
+            fence: The present owner's, as the offer had it.
+        """
+        key = f"{self._prefix}passed:{carrier}:{room}:{fence}"
+        ends_at = time.monotonic() + limit_s
+        while True:
+            is_offered = await OFFERED.run(self._redis, *self._common(), carrier, room, fence)
+            left_s = min(ends_at - time.monotonic(), PASS_BLOCK_S)
+            answer = await self._first_of(key, limit_s=left_s if is_offered else 0.0)
+            if answer is not None:
+                return self._grant(json.loads(answer))
+            if not is_offered or left_s <= 0:
+                return None
+
+    async def hangup(self, room: str) -> HangUp:
+        """End the call in a room, as a person wishes. Whoever joins later is served."""
+        return HangUp(await HANGUP.run(self._redis, *self._common(), room))
+
+    async def stray(self, room: str, sid: str, participant_sid: str, participant_fence: int | None) -> bool:
+        """Report a participant with our identity; whether it must be put out.
+
+        It must when nobody has held the room since it was reported 4 to 60 s ago, Redis was not away of late, and it
+        is not the last owner, cut off from Redis and holding out.
+        """
+        shown = "" if participant_fence is None else participant_fence
+        return bool(await STRAY.run(self._redis, *self._common(), room, sid, participant_sid, shown))
+
+    async def due(self, limit: int = 50, *, carrier: str = "") -> Due:
+        """Look at rooms whose time has come (a lease, back-off or grace ended), and at what `carrier` is asked."""
+        claimable, offers = await DUE.run(self._redis, *self._common(), limit, carrier)
+        return Due(int(claimable), tuple(_offer(json.loads(offer), memory) for offer, memory in offers))
 
     async def look(self, room: str) -> RoomState | None:
         """One room as it stands, or None when Redis knows nothing of it."""
@@ -155,7 +224,7 @@ class Rooms:
     async def unowned(self, listed: Sequence[tuple[str, str]]) -> list[bool]:
         """Which of the rooms (name, sid) that LiveKit lists need a closer look at who is in them.
 
-        Not those that are finished, owned, waiting or quarantined. A rested one only once in `Times.rested_look_ms`.
+        Not those that are finished, owned or waiting. A rested or quarantined one once in `Times.rested_look_ms`.
         """
         wanted: list[bool] = []
         for start in range(0, len(listed), UNOWNED_AT_ONCE):
@@ -171,6 +240,30 @@ class Rooms:
         """How often what happened, since Redis' data began."""
         raw = await cast(Awaitable[dict[str, str]], self._redis.hgetall(f"{self._prefix}counters"))
         return {name: int(value) for name, value in raw.items()}
+
+    async def _first_of(self, key: str, *, limit_s: float) -> str | None:
+        """Wait for a list's first text and leave it there: an answer lost on its way would be a call that is lost."""
+        execute = cast(
+            Callable[..., Awaitable[str | None]], self._redis.execute_command
+        )  # redis-py wants whole seconds
+        return await execute("BLMOVE", key, key, "LEFT", "LEFT", f"{max(limit_s, 0.01):.3f}")
+
+    def _grant(self, answer: Sequence[Any]) -> Grant:
+        """What `granted` of the scripts says, over the wire or as JSON."""
+        _, room, sid, created, fence, attempt, wanted, queued, callers, now, memory = answer
+        return Grant(
+            room=room,
+            sid=sid,
+            created_unix_ms=int(created),
+            fence=int(fence),
+            ttl_ms=self._times.ttl_ms,
+            attempt=int(attempt),
+            wanted_unix_ms=int(wanted),
+            queued_unix_ms=int(queued),
+            callers=_callers(json.loads(callers)),
+            claimed_unix_ms=int(now),
+            memory=tuple(memory),
+        )
 
     def _common(self) -> tuple[str, str, str]:
         """The arguments that every script begins with."""
@@ -200,8 +293,20 @@ def _standing(answer: Mapping[str, Any]) -> Standing:
     return Standing.LAPSED if answer["standing"] == "ended" else Standing(answer["standing"])
 
 
+def _offer(answer: Mapping[str, Any], memory: Sequence[str]) -> Offer:
+    return Offer(
+        room=answer["room"],
+        sid=answer["sid"],
+        created_unix_ms=int(answer["created"]),
+        fence=int(answer["fence"]),
+        owner=answer["owner"],
+        callers=_callers(answer["callers"]),
+        memory=tuple(memory),
+    )
+
+
 def _room_state(answer: Mapping[str, Any]) -> RoomState:
-    rested = answer.get("rested")
+    rested, offer = answer.get("rested"), answer.get("offer")
     return RoomState(
         room=answer["room"],
         sid=answer["sid"],
@@ -223,6 +328,10 @@ def _room_state(answer: Mapping[str, Any]) -> RoomState:
         queued_unix_ms=_ms(answer, "queued"),
         due_unix_ms=_ms(answer, "due"),
         bars=_callers(answer["bars"]),
+        declined=_callers(answer["declined"]),
+        next=offer["next"] if offer else None,
+        is_next_ready=bool(offer and offer["ready"]),
+        hangup_unix_ms=_ms(answer, "hangup"),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-SHARED = ("_clock", "_room", "_settle")
+SHARED = ("_clock", "_room", "_settle", "_carriers")
 """In front of every verb, in this order: each builds on the one before."""
 
 

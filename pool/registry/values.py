@@ -30,6 +30,14 @@ class Times:
     """How often a rested room is worth a look at who is in it: a newer caller's webhook may have been lost."""
     carrier_ms: int = 600_000
     """How long the record of a carrier that fell silent is shown."""
+    memory_ms: int = 600_000
+    """How long what was said in a room is remembered after the last renewal of its last owner."""
+    offer_ms: int = 20_000
+    """How long a carrier that was asked to stand by keeps a slot for it."""
+    pass_ms: int = 5_000
+    """How long the grant of a room that was passed on lies where the next owner waits for it."""
+    settled_ms: int = 10_000
+    """A carrier that dies so long after its claim counts as no failed attempt of the room."""
 
 
 class Noted(enum.Enum):
@@ -87,6 +95,8 @@ class Grant:
     """Participant sid to joined ms: who is noted as present. Never empty."""
     claimed_unix_ms: int
     """When the grant was made."""
+    memory: tuple[str, ...] = ()
+    """What former owners remembered of this talk, in their words, oldest first."""
 
     @property
     def waited_ms(self) -> int:
@@ -115,6 +125,57 @@ class Renewal(enum.Enum):
     """Extended by one ttl, counted from before the renewal was sent."""
     OVER = 2
     """This life of the room has ended, or a later one is known: leave now."""
+    PASSED = 3
+    """We handed it to the next owner: be mute, and stay until put out, 2 s at most."""
+    HANG_UP = 4
+    """Extended as for `MINE`, but a person asks to end the call: let the room rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What came of asking for somebody to stand by."""
+
+    next: str | None
+    """The carrier that has a slot reserved. None: nobody can now, or the room is not ours (any more)."""
+    ready: bool
+    """Whether it has said that it could go on this instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A room that this carrier is asked to stand by for."""
+
+    room: str
+    sid: str
+    created_unix_ms: int
+    fence: int
+    """The present owner's: what every answer to the offer shows."""
+    owner: str
+    callers: Mapping[str, int]
+    """Participant sid to joined ms."""
+    memory: tuple[str, ...]
+    """What its owners remembered up to now, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What a sweep found."""
+
+    claimable: int
+    """Rooms that became so just now."""
+    offers: tuple[Offer, ...]
+    """Rooms that the asking carrier is to stand by for, also those it has said ready for."""
+
+
+class HangUp(enum.Enum):
+    """What came of a person's wish to end a call."""
+
+    ASKED = "asked"
+    """The owner is told by its next renewal."""
+    RESTED = "rested"
+    """Nobody held the room; now it rests for whoever is in it."""
+    NOBODY = "nobody"
+    """The room is unknown or over, or nobody is in it."""
     PASSED = 3
     """Handed to the next owner: mute, stay until evicted, at most 2 s."""
     HANG_UP = 4
@@ -204,6 +265,13 @@ class RoomState:
     """When somebody must look: the lease's end, or the end of a back-off or grace."""
     bars: Mapping[str, int]
     """Carrier to the moment until which it does not get the room."""
+    declined: Mapping[str, int] = field(default_factory=dict)
+    """Carrier to the moment until which it is not asked to stand by for it."""
+    next: str | None = None
+    """Who is asked to stand by."""
+    is_next_ready: bool = False
+    hangup_unix_ms: int | None = None
+    """Since when a person has wanted the call to end, until it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +310,8 @@ class CarrierRecord:
     in_use: int
     draining: bool
     started_unix_ms: int
+    worker_started_unix_ms: int = 0
+    """When its `roompool worker` was started: the revision whose latest worker is the youngest is the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,3 +323,7 @@ class CarrierSeen:
     """Rooms it owns by live leases. `carrier.in_use` is what it said itself."""
     cordoned: bool
     beat_age_ms: int
+    drained: bool = False
+    """Its worker is to drain; `carrier.draining` is what it said itself."""
+    reservations: int = 0
+    """Rooms it is asked to stand by for."""

@@ -1,5 +1,5 @@
--- What stands in front of every verb: this file, _room.lua and _settle.lua, in that order. Here: names, the clock, a
--- room's story, and the grace after Redis was away.
+-- What stands in front of every verb: this file, _room.lua, _settle.lua and _carriers.lua, in that order. Here: names, the
+-- clock, a room's story, and the grace after Redis was away.
 --
 -- ARGV of every verb: [1] key prefix, [2] the time in ms or '' for Redis' own, [3] Times as JSON, [4..] the verb's own.
 -- Redis Cluster is not supported: keys are built from the prefix. Times are ms since 1970 by Redis' clock.

@@ -56,6 +56,20 @@ local function parse_rested(text)
   return good and rested or nil
 end
 
+-- Who is asked to stand by, for the owner under which fence, until when, and whether it says that it is ready.
+local function parse_offer(text)
+  local offer = parse_table(text)
+  local good = offer and is_string(offer.next) and is_time(offer.fence) and is_time(offer['until'])
+  return good and { next = offer.next, fence = offer.fence, ['until'] = offer['until'], ready = offer.ready == true } or nil
+end
+
+-- The owner before this one, its fence, and the fence that its room was passed on with.
+local function parse_passed(text)
+  local passed = parse_table(text)
+  local good = passed and is_string(passed.carrier) and is_time(passed.fence) and is_time(passed.to)
+  return good and passed or nil
+end
+
 local function parse_text(text)
   return text
 end
@@ -63,8 +77,9 @@ end
 local PARSERS = {
   sid = parse_text, created = parse_number, callers = parse_callers, gone = parse_gone,
   owner = parse_text, fence = parse_number, ['until'] = parse_number, claimed = parse_number,
-  attempts = parse_attempts, excused = parse_attempts, rested = parse_rested, quarantined = parse_number, wanted = parse_number, queued = parse_number,
-  not_before = parse_number, looked = parse_number,
+  attempts = parse_attempts, excused = parse_attempts, rested = parse_rested, quarantined = parse_number,
+  wanted = parse_number, queued = parse_number, not_before = parse_number, looked = parse_number,
+  offer = parse_offer, declined = parse_callers, passed = parse_passed, hangup = parse_number,
 }
 
 -- A room state nobody can read (corrupt, or from a newer version) must not stop the next room: it is kept for a
@@ -111,7 +126,7 @@ end
 
 local function fresh_room(room, sid, created)
   return { room = room, raw = {}, sid = sid, created = created, callers = {}, gone = {}, attempts = {}, excused = {},
-    bars = {} }
+    bars = {}, declined = {} }
 end
 
 local function recent(attempts)
@@ -129,7 +144,7 @@ end
 local LATEST_END = NOW + math.max(TIMES.ttl_ms, unpack(TIMES.backoff_ms))
 local LATEST = {
   ['until'] = NOW + TIMES.ttl_ms, not_before = LATEST_END,
-  claimed = NOW, quarantined = NOW, wanted = NOW, queued = NOW, looked = NOW,
+  claimed = NOW, quarantined = NOW, wanted = NOW, queued = NOW, looked = NOW, hangup = NOW,
 }
 
 local function draw_to_now(st)
@@ -138,6 +153,12 @@ local function draw_to_now(st)
   end
   for carrier, bar in pairs(st.bars) do
     st.bars[carrier] = math.min(bar, NOW + TIMES.attempts_window_ms)
+  end
+  for carrier, bar in pairs(st.declined) do
+    st.declined[carrier] = bar > NOW and math.min(bar, NOW + TIMES.attempts_window_ms) or nil
+  end
+  if st.offer then
+    st.offer['until'] = math.min(st.offer['until'], NOW + TIMES.offer_ms)
   end
 end
 
@@ -160,7 +181,7 @@ local function load_room(room)
     set_aside(room, reason)
     return nil
   end
-  st.room, st.raw = room, raw
+  st.room, st.raw, st.declined = room, raw, st.declined or {}
   draw_to_now(st)
   st.callers, st.gone = st.callers or {}, st.gone or {}
   st.attempts, st.excused = recent(st.attempts or {}), recent(st.excused or {})
@@ -174,10 +195,12 @@ local function encoded(st)
       fields[name] = st[name] and whole(st[name]) or nil
     end
   end
-  for _, name in ipairs({ 'callers', 'gone', 'attempts', 'excused' }) do
+  for _, name in ipairs({ 'callers', 'gone', 'attempts', 'excused', 'declined' }) do
     fields[name] = next(st[name]) ~= nil and cjson.encode(st[name]) or nil
   end
-  fields.rested = st.rested and cjson.encode(st.rested) or nil
+  for _, name in ipairs({ 'rested', 'offer', 'passed' }) do
+    fields[name] = st[name] and cjson.encode(st[name]) or nil
+  end
   for carrier, bar in pairs(st.bars) do
     if bar > NOW then
       fields['bar:' .. carrier] = whole(bar)

@@ -60,7 +60,26 @@ local function is_awaited(st)
   return false
 end
 
+-- The rooms a carrier is asked to stand by for: derived from their offers, as `held:` is from their owners.
+local function standby_key(carrier)
+  local key = PREFIX .. 'standby:' .. carrier
+  claim_key(key, 'set')
+  return key
+end
+
+local function offer_stands(st)
+  return st.offer ~= nil and st.owner ~= nil and st.offer.fence == st.fence and st.offer['until'] > NOW
+end
+
+local function drop_offer(st)
+  if st.offer then
+    redis.call('SREM', standby_key(st.offer.next), st.room)
+    st.offer = nil
+  end
+end
+
 local function clear_owner(st)
+  drop_offer(st)
   local held = PREFIX .. 'held:' .. st.owner
   claim_key(held, 'set')
   redis.call('SREM', held, st.room)
@@ -110,6 +129,33 @@ local function add_bar(st, carrier, bar_until)
   drop_oldest(st.bars, MAX_BARS)
 end
 
+-- What former owners remembered of this life of the room, for the next one.
+local function memory_key(st)
+  return PREFIX .. 'memory:' .. st.sid
+end
+
+local function memory_of(st)
+  local texts = redis.pcall('LRANGE', memory_key(st), 0, -1)
+  return texts.err and {} or texts
+end
+
+-- Whoever is noted as present has been served: only somebody who joins later wakes the room.
+local function rest_all(st)
+  local upto, sids = st.rested and st.rested.upto or 0, {}
+  for participant, joined in pairs(st.callers) do
+    upto = math.max(upto, joined)
+    sids[#sids + 1] = participant
+  end
+  st.rested, st.looked, st.wanted = { sids = sids, upto = upto }, NOW, nil
+  redis.call('DEL', memory_key(st))
+end
+
+-- A carrier is not asked to stand by for this room for a while.
+local function decline_for(st, carrier, bar_ms)
+  st.declined[carrier] = NOW + bar_ms
+  drop_oldest(st.declined, MAX_BARS)
+end
+
 -- Puts the next try off, by how many there were of late.
 local function back_off(st)
   local steps = TIMES.backoff_ms
@@ -155,10 +201,21 @@ local EXPIRES_MS = {
   rested = DAY_MS, quarantined = DAY_MS, -- `unowned` renews these while LiveKit still lists the room
 }
 
-local function end_lease(st)
-  why(st.room, 'lease_ended', 'carrier', st.owner, 'fence', whole(st.fence))
+-- A carrier has died, last heard of at `died`, or does not get through. Its attempt counts against the room only when it
+-- was young: the neighbours of a poison room, in the same process, are not to blame. If a person had asked to end the
+-- call, it has ended.
+local function end_lease(st, event, died)
+  why(st.room, event, 'carrier', st.owner, 'fence', whole(st.fence))
   count('leases_ended')
   clear_owner(st)
+  if st.hangup then
+    st.hangup = nil
+    rest_all(st)
+    return
+  end
+  if st.claimed and died - st.claimed >= TIMES.settled_ms then
+    excuse(st)
+  end
   back_off(st)
 end
 
@@ -175,11 +232,17 @@ end
 local function settle(st)
   local standing, due_at = standing_of(st)
   if standing == 'ended' then
-    end_lease(st)
+    end_lease(st, 'lease_ended', st['until'] - TIMES.ttl_ms)
     standing, due_at = standing_of(st)
   end
+  if st.offer and not offer_stands(st) then
+    if st.owner and not st.offer.ready then -- it said nothing in its time: others are asked before it
+      decline_for(st, st.offer.next, TIMES.offer_ms)
+    end
+    drop_offer(st)
+  end
   if WAITS[standing] and #st.attempts >= TIMES.quarantine_after and not st.owner then
-    st.quarantined = NOW
+    st.quarantined, st.looked = NOW, NOW
     count('rooms_quarantined')
     why(st.room, 'quarantined', 'attempts', #st.attempts)
     standing, due_at = 'quarantined', nil

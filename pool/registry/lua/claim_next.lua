@@ -1,58 +1,36 @@
 -- Grants one carrier the room that has waited longest among those it may have.
 -- ARGV: [4] carrier, [5] capacity: rooms it may hold.
 -- Answers { 'cordoned' | 'draining' | 'full' | 'nothing' }, or
--- { 'granted', room, sid, created, fence, attempt, wanted, queued, callers as JSON, now }.
+-- { 'granted', room, sid, created, fence, attempt, wanted, queued, callers as JSON, now, memory: a list of texts }.
 -- A carrier without a record may claim: after loss of Redis' data nobody has one. `in_use` is the number of rooms whose
--- owner the carrier is, and not a counter that could drift. An ended lease counts while its owner may still renew it.
+-- owner the carrier is, and of those it is asked to stand by for; not a counter that could drift.
 
 local carrier, capacity = ARGV[4], tonumber(ARGV[5])
 local CHUNK, MOST_LOOKED_AT = 32, 512
 
 touch_alive()
 
-local record = redis.pcall('HMGET', PREFIX .. 'carrier:' .. carrier, 'cordoned', 'draining')
-if record.err then
-  record = {}
-end
-if record[1] == '1' then
+local record = record_of(carrier)
+if record.is_cordoned then
   return { 'cordoned' }
-elseif record[2] == '1' then
+elseif record.is_draining then
   return { 'draining' }
 end
 
-local function in_use()
-  local held = PREFIX .. 'held:' .. carrier
-  claim_key(held, 'set')
-  local live = 0
-  for _, room in ipairs(redis.call('SMEMBERS', held)) do
-    local st = load_room(room)
-    if st and st.owner == carrier and st['until'] <= NOW then
-      settle(st)
-    end
-    if st and st.owner == carrier then
-      live = live + 1
-    else
-      redis.call('SREM', held, room)
-    end
-  end
-  return live
-end
-
-if in_use() >= capacity then
+if in_use(carrier) >= capacity then
   return { 'full' }
 end
 
 local function grant(st)
   local fence, queued = math.max((st.fence or 0) + 1, NOW), st.queued
   set_owner(st, carrier, fence)
-  st.claimed = NOW
+  st.claimed, st.hangup, st.passed = NOW, nil, nil
   add_attempt(st.attempts, NOW)
   settle(st)
   count('rooms_claimed')
   why(st.room, 'claimed', 'carrier', carrier, 'fence', whole(fence), 'attempt', tries(st),
     'waited_ms', whole(NOW - queued))
-  return { 'granted', st.room, st.sid, whole(st.created), whole(fence), tries(st), whole(st.wanted), whole(queued),
-    cjson.encode(st.callers), whole(NOW) }
+  return granted(st, queued)
 end
 
 local passed, looked_at = 0, 0 -- `passed`: rooms before us in the order that stay there, barred for this carrier

@@ -1,7 +1,7 @@
 -- Looks at the rooms whose time has come: a lease ended, a back-off or a grace is over; and at those whose time is set
 -- further ahead than it can be, since before Redis' clock was set back.
--- ARGV: [4] at most so many rooms of each.
--- Answers the number of rooms that became claimable.
+-- ARGV: [4] at most so many rooms of each, [5] the carrier that asks, or ''.
+-- Answers { rooms that became claimable, { { offer as JSON, memory }, ... } }: what this carrier is asked to stand by for.
 
 touch_alive()
 
@@ -21,4 +21,11 @@ local function settle_between(first, last)
   return claimable
 end
 
-return settle_between('-inf', whole(NOW)) + settle_between('(' .. whole(LATEST_END), '+inf')
+local claimable = settle_between('-inf', whole(NOW)) + settle_between('(' .. whole(LATEST_END), '+inf')
+local offers = {}
+if ARGV[5] ~= '' then
+  for _, st in ipairs(stands_by_for(ARGV[5])) do
+    offers[#offers + 1] = offer_json(st)
+  end
+end
+return { claimable, offers }

@@ -14,7 +14,8 @@ end
 if st.sid ~= sid then
   return 'stale'
 end
-st.callers = {}
+st.callers, st.hangup = {}, nil
+drop_offer(st)
 if is_news then
   why(room, 'finished', 'sid', sid)
 end

@@ -7,6 +7,8 @@
 --   excused the same after a back-off, but this attempt does not count towards quarantine
 --   rested  the agent ended it: only somebody who was not served and joined after all who were wakes the room
 --   gone    those served have left; whoever else is noted waits
+-- When a person has asked to end the call, any way of giving it up before it rested lets it rest for whoever is there.
+-- What was remembered of the talk goes with 'rested' and 'gone': that talk is over.
 -- A call that served nobody keeps its attempts, or a room that is never found would be claimed for ever.
 
 local carrier, room, fence, how = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7]
@@ -17,6 +19,8 @@ if not st or st.owner ~= carrier or st.fence ~= fence then
   return 0
 end
 
+local was_hung_up = st.hangup ~= nil
+st.hangup = nil
 clear_owner(st)
 if bar_ms > 0 then
   add_bar(st, carrier, NOW + bar_ms)
@@ -52,6 +56,12 @@ elseif how == 'rested' then
     sids[#sids + 1] = participant
   end
   st.rested, st.looked = { sids = sids, upto = upto }, NOW
+end
+
+if how == 'gone' or how == 'rested' then
+  redis.call('DEL', memory_key(st))
+elseif was_hung_up then
+  rest_all(st)
 end
 
 why(room, 'released', 'how', how, 'carrier', carrier, 'fence', whole(fence))

@@ -1,13 +1,15 @@
 -- An owner says that it still holds the room.
 -- ARGV: [4] carrier, [5] room, [6] sid, [7] created ms, [8] fence, [9] callers it sees, as JSON: sid -> joined ms.
 -- Answers: 1 mine (extended by one ttl from now), 0 lost (somebody was granted the room since, or it was given up),
--- 2 over (this life of the room has ended, or a later one is known). 0 and 2 change nothing.
+-- 2 over (this life of the room has ended, or a later one is known), 3 passed (we handed it on, and whom we gave it is
+-- still the last owner), 4 hang up (as 1, and a person asks to end the call). 0, 2 and 3 change nothing.
+-- What was remembered of the talk lives on with each renewal.
 --
 -- The owner's list is the truth about whom it sees, but a webhook may know of somebody whom it does not see yet. So the
 -- callers are both together, without those known to have left; whom nobody saw leave goes with the release.
 
 local carrier, room, sid, created, fence = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
-local MINE, LOST, OVER = 1, 0, 2
+local MINE, LOST, OVER, PASSED, HANG_UP = 1, 0, 2, 3, 4
 
 touch_alive()
 
@@ -23,7 +25,8 @@ local function keep(st)
     forget_tries(st)
   end
   settle(st)
-  return MINE
+  redis.call('PEXPIRE', memory_key(st), TIMES.memory_ms)
+  return st.hangup and HANG_UP or MINE
 end
 
 -- Redis forgot newer writes (lost its data, or a failover); the owner remembers them.
@@ -37,7 +40,7 @@ local function reassert(st)
     st.raw = before.raw
   end
   st.created = math.max(st.created, created)
-  st.claimed = NOW
+  st.claimed, st.passed = NOW, nil
   count('leases_reasserted')
   why(room, 'reasserted', 'carrier', carrier, 'fence', whole(fence))
   return keep(st)
@@ -55,7 +58,9 @@ if st.sid ~= sid and st.created >= created then
 end
 local stored = st.fence or 0
 if stored > fence then
-  return LOST
+  local passed = st.passed
+  local is_ours = passed and passed.carrier == carrier and passed.fence == fence and passed.to == stored
+  return is_ours and PASSED or LOST
 end
 if stored < fence or st.sid ~= sid then
   return reassert(st)

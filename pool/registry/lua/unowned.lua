@@ -1,7 +1,8 @@
 -- Which of the rooms that LiveKit lists need a closer look, because nobody cares for them as far as Redis knows.
 -- ARGV: [4..] room, room sid, room, room sid, ...
--- Answers 1 or 0 for each. 0: finished, owned, waiting or about to be, quarantined; and rested, save once in
--- `rested_look_ms`, since the webhook of somebody who came later may have been lost.
+-- Answers 1 or 0 for each. 0: finished, owned, waiting or about to be; and rested or quarantined, save once in
+-- `rested_look_ms`: the webhook of somebody who came later may have been lost, and an agent may be in there that nobody
+-- holds a lease for.
 -- A rested or quarantined room is remembered as long as LiveKit lists it.
 
 local function needs_a_look(room, sid)
@@ -16,17 +17,13 @@ local function needs_a_look(room, sid)
   if standing == 'absent' then
     return 1
   end
-  if standing == 'rested' then
+  if standing == 'rested' or standing == 'quarantined' then
     if NOW - (st.looked or 0) < TIMES.rested_look_ms then
       return 0
     end
     st.looked = NOW
     settle(st)
     return 1
-  end
-  if standing == 'quarantined' then
-    settle(st)
-    return 0
   end
   -- In neither set although it should be: a hand has been at the keys. The arrival that follows puts it right.
   local is_known = redis.call('ZSCORE', WAITING, room) or redis.call('ZSCORE', DUE, room)

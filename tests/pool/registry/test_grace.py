@@ -15,7 +15,7 @@ async def test_after_silence_the_owner_comes_back_first(world: World) -> None:
     grant = await world.claim()
     world.silence(8000)
 
-    assert await world.rooms.due() == 0
+    assert (await world.rooms.due()).claimable == 0
     assert await world.rooms.claim_next("two", capacity=8) is NoGrant.NOTHING
     assert (await world.look()).standing is Standing.LAPSED
     assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
@@ -36,7 +36,7 @@ async def test_what_others_do_with_redis_does_not_end_the_silence_of_carriers(wo
         await world.carriers.list()
     assert (await world.look()).standing is Standing.LAPSED
 
-    assert await world.rooms.due() == 0
+    assert (await world.rooms.due()).claimable == 0
     assert await world.rooms.claim_next("two", capacity=8) is NoGrant.NOTHING
     assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
     await world.pass_ms(TTL_MS - 1, sweep=True)
@@ -70,7 +70,7 @@ async def test_a_loss_that_the_receiver_saw_gives_owners_their_time_from_when_ca
         await world.arrive(who=f"PA_{second}")
         world.silence(1000)
 
-    assert await world.rooms.due() == 0
+    assert (await world.rooms.due()).claimable == 0
     assert await world.rooms.claim_next("two", capacity=8) is NoGrant.NOTHING
     assert await world.rooms.renew("one", [held(grant)]) == [Renewal.MINE]
 
@@ -188,7 +188,7 @@ async def test_silence_in_the_grace_after_a_loss_renews_that_grace(world: World)
     await world.arrive()
     world.silence(8000)
 
-    assert await world.rooms.due() == 0
+    assert (await world.rooms.due()).claimable == 0
     assert await world.rooms.claim_next("two", capacity=8) is NoGrant.NOTHING
     await world.pass_ms(TTL_MS, sweep=True)
     assert (await world.claim("two")).room == "demo"

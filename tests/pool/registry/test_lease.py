@@ -90,7 +90,7 @@ async def test_a_lease_that_ended_is_for_the_next(world: World) -> None:
     old = await world.claim()
     await world.pass_ms(TTL_MS)
 
-    assert await world.rooms.due() == 1
+    assert (await world.rooms.due()).claimable == 1
     assert await renew(world, old) is Renewal.LOST
     new = await world.claim("two")
     assert (new.wanted_unix_ms, new.queued_unix_ms, new.attempt) == (wanted, world.clock.now, 2)
@@ -105,9 +105,9 @@ async def test_nothing_is_due_before_its_time(world: World) -> None:
     await world.claim()
 
     await world.pass_ms(TTL_MS - 1)
-    assert await world.rooms.due() == 0
+    assert (await world.rooms.due()).claimable == 0
     await world.pass_ms(1)
-    assert await world.rooms.due() == 1
+    assert (await world.rooms.due()).claimable == 1
 
 
 async def test_a_dead_owner_of_an_empty_room_is_forgotten(world: World) -> None:
@@ -117,7 +117,7 @@ async def test_a_dead_owner_of_an_empty_room_is_forgotten(world: World) -> None:
     await world.leave()
     await world.pass_ms(TTL_MS)
 
-    assert await world.rooms.due() == 0
+    assert (await world.rooms.due()).claimable == 0
     assert (await world.look()).standing is Standing.ABSENT
     assert await world.redis.zcard(world.key("due")) == 0
 
@@ -129,7 +129,7 @@ async def test_no_more_rooms_than_asked_for_are_looked_at(world: World) -> None:
         await world.claim()
     await world.pass_ms(TTL_MS)
 
-    assert [await world.rooms.due(2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [(await world.rooms.due(2)).claimable for _ in range(4)] == [2, 2, 1, 0]
 
 
 async def test_callers_are_those_of_the_owner_and_of_webhooks(world: World) -> None:

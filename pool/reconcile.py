@@ -1,11 +1,13 @@
 """The guarantee behind the webhooks: what LiveKit lists, held against room state, so that a lost one costs seconds.
 
-It only ever adds callers. A list never ends a call: it is up to 5 s old, and a dead node's rooms stay in it;
-who is in the room knows better.
+It adds callers, and puts out agents of ours that hold no lease. A list never ends a call by what it lacks: it is up to
+5 s old, it may be empty, and a dead node's rooms stay in it; who is in the room knows better. What it has does: a newer
+life of a room's name ends the older one's call, because room state keeps the newer, and tells the owner so.
 """
 
 import asyncio
 import enum
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pool.contract import DEFAULT_PREFIX, MAX_ROOM_NAME_BYTES, Arrived, RoomRules
-from pool.registry import Rooms
+from pool.journal import DecisionLog
+from pool.registry import Noted, Rooms
 
 log = structlog.get_logger()
 
@@ -62,13 +65,16 @@ class ListedParticipant:
     recorder: bool
     agent: bool
     can_publish: bool
+    fence: int | None = None
+    """By which grant of ours an agent says that it came in; None for everybody who does not, or cannot be believed."""
 
 
 class RoomListFailed(Exception):
     """LiveKit's API did not answer in time, or refused: its fault, or that of the key.
 
     Attributes:
-        reason: `http_401` and the like, or the kind of failure on the way there; never a peer's words.
+        reason: `http_401` and the like, `unreadable`, `not_protobuf`, `too_large`, or the kind of failure on the way
+            there; never a peer's words.
     """
 
     def __init__(self, reason: str) -> None:
@@ -77,10 +83,11 @@ class RoomListFailed(Exception):
 
 
 class RoomList(Protocol):
-    """LiveKit's list of rooms, and of who is in one. Both raise RoomListFailed."""
+    """LiveKit's list of rooms, of who is in one, and the door. All raise RoomListFailed."""
 
     async def list_rooms(self) -> list[ListedRoom]: ...
     async def list_participants(self, room: str) -> list[ListedParticipant]: ...
+    async def remove_participant(self, room: str, identity: str) -> bool: ...
 
 
 class Pass(enum.StrEnum):
@@ -130,6 +137,22 @@ def wanted_arrivals(
     ]
 
 
+def ours(participants: Sequence[ListedParticipant], rules: RoomRules) -> list[ListedParticipant]:
+    """Who is present under our agents' identity. Everybody else is somebody else's, whatever they are."""
+    return [one for one in participants if one.is_present and one.identity == rules.agent_identity]
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a pass did."""
+
+    noted: int = 0
+    """Callers, those known before included."""
+    removed: int = 0
+    failures: int = 0
+    """Rooms that could not be looked at or cleared."""
+
+
 class Reconciler:
     """Passes over LiveKit's list. One at a time among all carriers that share a Redis."""
 
@@ -148,6 +171,7 @@ class Reconciler:
         self._listing = listing
         self._rules = rules
         self._carrier_id = carrier_id
+        self._story = DecisionLog(redis, prefix=prefix)
         self._lock_key = f"{prefix}reconcile"
 
     async def reconcile_once(self) -> Pass:
@@ -156,6 +180,13 @@ class Reconciler:
         Each caller is noted as soon as the room was looked at, so a pass that is cut short still was of use.
         Two passes at once (a frozen carrier woke up in the middle of one) do no harm.
         """
+        try:
+            return await self._take_turn()
+        except Exception:  # the boundary of a pass: calls go on, and the next pass comes
+            log.exception("reconcile_bug")
+        return Pass.FAILED
+
+    async def _take_turn(self) -> Pass:
         try:
             if not await self._is_my_turn():
                 return Pass.SKIPPED
@@ -181,38 +212,64 @@ class Reconciler:
 
     async def _pass(self) -> Pass:
         listed = await self._listing.list_rooms()
-        rooms = worth_a_look(listed, self._rules, now_unix_ms=int(time.time() * 1000))
+        rooms = await asyncio.to_thread(worth_a_look, listed, self._rules, now_unix_ms=int(time.time() * 1000))
         wanted = await self._rooms.unowned([(room.name, room.sid) for room in rooms])
         unowned = [room for room, is_wanted in zip(rooms, wanted, strict=True) if is_wanted]
-        noted, failures = await self._look_at_all(unowned)
-        if noted or failures:
-            log.info("reconciled", rooms=len(listed), looked_at=len(unowned), noted=noted, failures=failures)
-        return Pass.INCOMPLETE if failures else Pass.DONE
+        random.shuffle(unowned)  # in a pass that is cut short it is not always the same ones that miss their turn
+        tally = await self._look_at_all(unowned)
+        if tally.noted or tally.removed or tally.failures:
+            log.info(
+                "reconciled",
+                rooms=len(listed),
+                looked_at=len(unowned),
+                noted=tally.noted,
+                removed=tally.removed,
+                failures=tally.failures,
+            )
+        return Pass.INCOMPLETE if tally.failures else Pass.DONE
 
-    async def _look_at_all(self, rooms: Sequence[ListedRoom]) -> tuple[int, int]:
-        """Look at the rooms, a few at a time; returns how many callers were noted (those known before included), and
-        how many rooms could not be looked at."""
+    async def _look_at_all(self, rooms: Sequence[ListedRoom]) -> _Tally:
+        """Look at the rooms, a few at a time."""
         todo = iter(rooms)
+        tally = _Tally()
         async with asyncio.TaskGroup() as group:
-            looks = [
-                group.create_task(self._look_at_each(todo), name=f"reconcile_{number}")
-                for number in range(min(LOOKS_AT_ONCE, len(rooms)))
-            ]
-        noted, failures = zip((0, 0), *(look.result() for look in looks), strict=True)
-        return sum(noted), sum(failures)
+            for number in range(min(LOOKS_AT_ONCE, len(rooms))):
+                group.create_task(self._look_at_each(todo, tally), name=f"reconcile_{number}")
+        return tally
 
-    async def _look_at_each(self, todo: Iterator[ListedRoom]) -> tuple[int, int]:
-        noted = failures = 0
+    async def _look_at_each(self, todo: Iterator[ListedRoom], tally: _Tally) -> None:
         for room in todo:
             try:
                 participants = await self._listing.list_participants(room.name)
+                tally.noted += await self._note_callers(room, participants)
+                tally.removed += await self._clear(room, participants)
             except RoomListFailed:
-                failures += 1
-                continue
-            for arrived in wanted_arrivals([room], {room.name: participants}, self._rules):
-                await self._rooms.note(arrived)
-                noted += 1
-        return noted, failures
+                tally.failures += 1
+
+    async def _note_callers(self, room: ListedRoom, participants: Sequence[ListedParticipant]) -> int:
+        arrivals = wanted_arrivals([room], {room.name: participants}, self._rules)
+        answers = [await self._rooms.note(arrived) for arrived in arrivals]
+        if Noted.WAITING in answers:  # it was not before, or we would not have looked
+            await self._story.append(room.name, "found_in_list", callers=len(arrivals))
+        return len(arrivals)
+
+    async def _clear(self, room: ListedRoom, participants: Sequence[ListedParticipant]) -> int:
+        """Put out who is there as our agent without a lease, once the registry says so; returns how many.
+
+        LiveKit removes by identity. Between the registry's word and the removal the room may be claimed, but a new
+        owner needs longer to join than the removal takes.
+        """
+        strays = [
+            one
+            for one in ours(participants, self._rules)
+            if await self._rooms.stray(room.name, room.sid, one.sid, one.fence)
+        ]
+        if not strays or not await self._listing.remove_participant(room.name, self._rules.agent_identity):
+            return 0
+        for one in strays:
+            log.warning("stray_removed", room=room.name, participant=one.sid, fence=one.fence)
+            await self._story.append(room.name, "stray_removed", carrier=self._carrier_id, fence=one.fence)
+        return len(strays)
 
 
 def _reasons(errors: BaseExceptionGroup[BaseException]) -> str:

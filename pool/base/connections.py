@@ -3,16 +3,32 @@
 redis-py bounds each send by `asyncio.wait_for`, which before Python 3.12 swallows a cancellation that comes in the
 moment when the send is done (seen in a third of the cancellations of a busy task). A loop that was told to end then
 runs on, and the worker that waits for it never ends.
+
+A server that takes no writes is no use to us: the connection to it is dropped with the error, so that the next one is
+made to wherever the primary is by then. With sentinels it is asked for; otherwise the name is resolved anew.
 """
 
 import asyncio
+import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, ClassVar, cast
 
 from redis.asyncio import BlockingConnectionPool, Connection, SSLConnection, UnixDomainSocketConnection
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, RedisSSLContext
+from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError
+from redis.utils import str_if_bytes
+
+from pool.base.addresses import SentinelPlace, check_redis_url, checks_certificate, is_of_sentinels, sentinel_place
+from pool.base.errors import SettingsInvalid
+from pool.base.sentinels import ASK_LIMIT_S, NotPrimary, Sentinels
+
+
+class UrlInvalid(SettingsInvalid, ValueError):
+    """The address of Redis, or one of its options, cannot be."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__([f"REDIS_URL: {why}. Cure: write it as the README's section on Redis says."])
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +46,49 @@ def redis_connections(url: str, limits: ConnectionLimits, **options: Any) -> Blo
     """A pool that connects when first used.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`.
+        url: Of one of the forms in `addresses.py`.
         options: More for each connection, as redis-py names it.
 
     Raises:
-        ValueError: `url` is none that redis-py knows.
+        UrlInvalid: `url` is none of them, has an option that is none, or names a file that cannot be read.
     """
-    scheme = urlsplit(url).scheme
-    if scheme != "unix":  # redis-py knows no keepalive for a path
-        options["socket_keepalive"] = True
-    if scheme == "rediss":  # it checks no host name in TLS unless asked; a plain connection does not know the option
-        options["ssl_check_hostname"] = True
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=limits.connections,
-        timeout=limits.connect_s,
-        socket_connect_timeout=limits.connect_s,
-        socket_timeout=limits.answer_s,
-        **options,
-    )
-    pool.connection_class = HEEDING[pool.connection_class]  # from_url has chosen one by the scheme
+    try:
+        check_redis_url(url)
+        pool = _pool(url, limits, options)
+        first = pool.make_connection()
+        if isinstance(first, SSLConnection):
+            first.ssl_context.get()
+    except TypeError:
+        raise UrlInvalid("has an option that there is none of") from None
+    except ssl.SSLError:
+        raise UrlInvalid("names a file of certificates that holds none") from None
+    except OSError as error:
+        raise UrlInvalid(f"names a file that cannot be read ({type(error).__name__})") from None
+    except (ValueError, RedisError) as error:
+        raise UrlInvalid(str(error)) from None
     return pool
 
 
+def _pool(url: str, limits: ConnectionLimits, options: dict[str, Any]) -> "_ServerPool":
+    place = sentinel_place(url) if is_of_sentinels(url) else None
+    server_url = place.server_url if place else url
+    if not server_url.startswith("unix:"):  # redis-py knows no keepalive for a path
+        options["socket_keepalive"] = True
+    if server_url.startswith("rediss:"):  # it checks no host name in TLS unless asked
+        options["ssl_check_hostname"] = checks_certificate(url)
+    options |= {
+        "max_connections": limits.connections,
+        "timeout": limits.connect_s,
+        "socket_connect_timeout": limits.connect_s,
+        "socket_timeout": limits.answer_s,
+    }
+    if place is None:
+        return _ServerPool.from_url(server_url, **options)
+    return _PrimaryPool.from_url(server_url, place=place, **options)
+
+
 class _Heeding(AbstractConnection):
-    """A connection whose sends let no cancellation get lost."""
+    """A connection whose sends let no cancellation get lost, and which does not outlive a refused write."""
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         """Send; a cancellation that was asked for meanwhile is raised, as it would have been.
@@ -67,6 +101,14 @@ class _Heeding(AbstractConnection):
         if task and task.cancelling() > asked_before:
             await self.disconnect(nowait=True)
             raise asyncio.CancelledError
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        """Read one answer. Raises NotPrimary for a write that a replica refused."""
+        try:
+            return await super().read_response(*args, **options)
+        except ReadOnlyError:
+            await self.disconnect(nowait=True)
+            raise NotPrimary("the server is a replica") from None
 
 
 class _HeedingConnection(_Heeding, Connection):
@@ -81,8 +123,86 @@ class _HeedingUnixConnection(_Heeding, UnixDomainSocketConnection):
     pass
 
 
-HEEDING: Mapping[type[AbstractConnection], type[AbstractConnection]] = {
-    Connection: _HeedingConnection,
-    SSLConnection: _HeedingTLSConnection,
-    UnixDomainSocketConnection: _HeedingUnixConnection,
-}
+class _ToPrimary(_Heeding):
+    """A connection that a sentinel's word has led to: it is kept only if the server agrees."""
+
+    async def on_connect(self) -> None:
+        await super().on_connect()
+        await self.send_command("ROLE", check_health=False)
+        try:
+            role = await self.read_response()
+        except NoPermissionError:
+            return  # the first write will tell
+        if str_if_bytes(role[0]) != "master":
+            raise NotPrimary("the server is a replica")
+
+
+class _PrimaryConnection(_ToPrimary, Connection):
+    pass
+
+
+class _PrimaryTLSConnection(_ToPrimary, SSLConnection):
+    pass
+
+
+class _ServerPool(BlockingConnectionPool):
+    """Connections to one address."""
+
+    KINDS: ClassVar[Mapping[type[AbstractConnection], type[AbstractConnection]]] = {
+        Connection: _HeedingConnection,
+        SSLConnection: _HeedingTLSConnection,
+        UnixDomainSocketConnection: _HeedingUnixConnection,
+    }
+
+    def __init__(self, connection_class: type[AbstractConnection] = Connection, **options: Any) -> None:
+        super().__init__(connection_class=self.KINDS[connection_class], **options)
+        self._tls: RedisSSLContext | None = None
+
+    def make_connection(self) -> AbstractConnection:
+        """A connection, not made yet. They share what TLS needs: certificates are read from the disk once."""
+        connection = cast(AbstractConnection, super().make_connection())  # type: ignore[no-untyped-call]
+        if isinstance(connection, SSLConnection):
+            self._tls = self._tls or connection.ssl_context
+            connection.ssl_context = self._tls
+        return connection
+
+
+class _PrimaryPool(_ServerPool):
+    """Connections to whichever server the sentinels name, none to one that they do not name any more."""
+
+    KINDS: ClassVar[Mapping[type[AbstractConnection], type[AbstractConnection]]] = {
+        Connection: _PrimaryConnection,
+        SSLConnection: _PrimaryTLSConnection,
+    }
+
+    def __init__(self, *, place: SentinelPlace, **options: Any) -> None:
+        super().__init__(**options)
+        self._sentinels = Sentinels(place.service, [self._to_sentinel(place, *one) for one in place.sentinels])
+
+    def _to_sentinel(self, place: SentinelPlace, host: str, port: int) -> AbstractConnection:
+        of_servers = ("db", "username", "password", "health_check_interval", "encoding_errors")
+        options = {name: value for name, value in self.connection_kwargs.items() if name not in of_servers}
+        options |= {"host": host, "port": port, "username": place.username, "password": place.password}
+        options |= {"decode_responses": True, "socket_connect_timeout": ASK_LIMIT_S, "socket_timeout": ASK_LIMIT_S}
+        is_secure = issubclass(self.connection_class, SSLConnection)
+        return (_HeedingTLSConnection if is_secure else _HeedingConnection)(**options)
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        """Connect, unless it is connected to the primary of now."""
+        assert isinstance(connection, Connection)  # no sentinel names a path
+        primary = await self._sentinels.primary()
+        if (connection.host, connection.port) != primary:
+            await connection.disconnect(nowait=True)
+            connection.host, connection.port = primary
+        await super().ensure_connection(connection)
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """Take a connection back. One that broke says that something may be wrong with the primary."""
+        if not connection.is_connected:
+            self._sentinels.doubt()
+        await super().release(connection)
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Let servers and sentinels go."""
+        await super().disconnect(inuse_connections)
+        await self._sentinels.close()

@@ -1,11 +1,12 @@
 """Kinds of settings that the receiver and the workers share, so that both read one variable alike."""
 
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import orjson
 from pydantic import AfterValidator, BeforeValidator, SecretStr, StringConstraints
 from pydantic_settings import NoDecode
+
+from pool.base.addresses import check_redis_url
 
 
 def _patterns(value: Any) -> Any:
@@ -22,15 +23,7 @@ def _patterns(value: Any) -> Any:
 
 
 def _is_redis(url: SecretStr) -> SecretStr:
-    parts = urlsplit(url.get_secret_value())
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("begins with none of redis://, rediss://, unix://")
-    if not (parts.path if parts.scheme == "unix" else parts.hostname):
-        raise ValueError("names no server")
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError("has a port that is none") from None
+    check_redis_url(url.get_secret_value())
     return url
 
 

@@ -83,16 +83,6 @@ class HeldCall:
         """Whether the room may be entered."""
         return self._lease.may_join(self._loop.time())
 
-    def token(self) -> str:
-        """A fresh token to join with."""
-        return self._mint()
-
-    def turn(self, said: Said) -> None:
-        """A finished turn."""
-
-    def quiet(self, is_quiet: bool) -> None:
-        """Whether nobody speaks."""
-
     async def confirm(self) -> bool:
         """Renew now. True only when the registry answered, after being asked, that the room is ours."""
         await self._desk.renew()
@@ -141,7 +131,7 @@ class HeldCall:
         return is_ours and self._is_in and self._is_opened and not self.stop.is_asked
 
     async def until_quiet(self, *, for_s: float, limit_s: float) -> bool:
-        """Wait until nobody has spoken for `for_s` and the caller is owed no answer. False: it was not within the limit.
+        """Wait until nobody has spoken for `for_s` and the caller is owed no answer. False: not within the limit.
 
         A caller who has just finished is about to be answered, and the next owner would not know that it must.
         """

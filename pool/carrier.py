@@ -4,24 +4,28 @@ Calls live in tasks of the carrier, never under arq's: they outlive any trouble 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
-from typing import assert_never
+from functools import partial
+from typing import Any
 
 import stamina
 import structlog
 from redis.exceptions import RedisError
 
-from bridge import Ending, Outcome, SessionSpec, carry
+from bridge import Cue, Ending, Outcome, Said, SessionSpec, Stop, carry
 from pool import metrics
 from pool.call import Desk, HeldCall
 from pool.capacity import Limits, Load, refusal
-from pool.endings import CONSEQUENCES
+from pool.endings import CONSEQUENCES, release_for
 from pool.journal import DecisionLog
 from pool.lease import ATTEMPT_LIMIT_S, Lease
-from pool.registry import Again, Gone, Grant, Release, Renewal, Rested, Rooms
+from pool.memory import Notebook
+from pool.passing import Passing
+from pool.registry import Again, Grant, Offer, Release, Renewal, Rooms
 from pool.settings import PoolSettings
+from pool.specs import speaks_first, spec_for, stand_by_spec
+from pool.stand_by import StandBy
 from pool.tokens import token_for
 
 log = structlog.get_logger()
@@ -54,8 +58,17 @@ class Carrier:
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, HeldCall] = {}
         """By fence: a room may be granted to us again while its last call is still on its way out."""
-        self._desk = Desk(tell=self._tell, note=lambda room, fence, said: None, renew=self.renew, token=self._token)
+        self._stand_bys: dict[tuple[str, int], StandBy] = {}
+        """By room and its owner's fence: calls that may be passed to us. Each occupies a slot."""
+        self._notebook = Notebook(carrier_id, rooms)
+        self._passing = Passing(carrier_id, rooms, self._notebook, renew=self.renew)
+        note = self._notebook.note if settings.remember else _forget
+        self._desk = Desk(tell=self._tell, note=note, renew=self.renew, token=self._token)
+        self.calls_carried = 0
+        """Calls that have ended here."""
         self._claims_wanted = 0
+        self._offers: dict[tuple[str, int], Offer] = {}
+        """What we are asked to stand by for and have not answered yet."""
         self._claim = asyncio.Event()
         self._draining = False
         self._emptied = asyncio.Event()
@@ -70,8 +83,8 @@ class Carrier:
 
     @property
     def in_use(self) -> int:
-        """Calls held, those on their way in and out included."""
-        return len(self._calls)
+        """Calls held, those on their way in and out and those stood by for included."""
+        return len(self._calls) + len(self._stand_bys)
 
     @property
     def answered_ago_s(self) -> float:
@@ -93,6 +106,14 @@ class Carrier:
             self._claims_wanted += 1
             self._claim.set()
 
+    def offered(self, offers: Iterable[Offer]) -> None:
+        """Stand by for these, where that is not done yet. The same ones may come with every sweep."""
+        for offer in offers:
+            key = (offer.room, offer.fence)
+            if key not in self._stand_bys and key not in self._offers:
+                self._offers[key] = offer
+                self._claim.set()
+
     async def room_finished(self, room: str) -> None:
         """A job says that a room is over: if it is ours, ask the registry now."""
         if any(call.grant.room == room for call in self._calls.values()):
@@ -113,18 +134,23 @@ class Carrier:
         """Take no more rooms. Idempotent."""
         self._draining = True
         metrics.DRAINING.set(1)
+        self._claim.set()  # to give back what we stand by for
         self._note_if_empty()
 
     def stop_calls(self) -> None:
         """Ask every call to leave; each room is released for others."""
         for call in self._calls.values():
             call.stop.ask(Ending.STOPPED)
+        for stand_by in self._stand_bys.values():
+            stand_by.stop.ask(Ending.STOPPED)
 
     def abandon_calls(self) -> None:
         """Cancel calls that did not leave when they were asked; a call into the SDK that hangs bounds itself."""
         for call in self._calls.values():
             log.error("call_abandoned", room=call.grant.room, fence=call.grant.fence)
             call.abandon()
+        for stand_by in self._stand_bys.values():
+            stand_by.abandon()
 
     async def empty(self) -> None:
         """Wait until a quiet carrier holds no call."""
@@ -133,10 +159,11 @@ class Carrier:
     # --- tasks ----------------------------------------------------------------------
 
     async def claim_forever(self, calls: asyncio.TaskGroup, farewells: asyncio.TaskGroup) -> None:
-        """Task: claim a room for each wish, and start its call in `calls`."""
+        """Task: claim a room for each wish, stand by for each offer, and start their calls in `calls`."""
         while True:
             await self._claim.wait()
             self._claim.clear()
+            await self._answer_offers(calls, farewells)
             while self._claims_wanted:
                 # A wish counts against the capacity until its claim is answered; none is begun while draining, and one
                 # under way then may still be granted, so the carrier is not empty before its answer.
@@ -152,8 +179,23 @@ class Carrier:
             answered = await self.renew()
             await asyncio.sleep(RENEW_S if answered else RENEW_AGAIN_S)
 
+    async def hand_over_forever(self) -> None:
+        """Task: pass every call on to another carrier, at most two at once, until cancelled.
+
+        Without memory (ROOMPOOL_REMEMBER=0) nobody could go on where we stop, so calls stay until they end.
+        """
+        if not self._settings.remember:
+            log.info("hand_over_off", reason="ROOMPOOL_REMEMBER=0")
+            await asyncio.Event().wait()
+        await self._passing.forever(self._calls.values)
+
     async def tell_forever(self) -> None:
-        """Task: write the story's entries to Redis."""
+        """Task: write the story's entries, and what is remembered of calls, to Redis."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tell_story(), name="story")
+            group.create_task(self._notebook.write_forever(), name="memory")
+
+    async def _tell_story(self) -> None:
         while True:
             room, event, facts = await self._entries.get()
             if not await self._story.append(room, event, **facts):
@@ -216,30 +258,71 @@ class Carrier:
         metrics.CLAIMS.labels("granted").inc()
         return answer, sent_at
 
+    async def _answer_offers(self, calls: asyncio.TaskGroup, farewells: asyncio.TaskGroup) -> None:
+        """Stand by where we are asked to, or say that we cannot."""
+        if self._draining:
+            for stand_by in list(self._stand_bys.values()):
+                await stand_by.give_back()
+        while self._offers:
+            key, offer = self._offers.popitem()
+            stand_by = StandBy(self.id, offer, self._rooms, tell=self._tell, take=partial(self._take, key))
+            if not self.has_room():
+                await stand_by.refuse()
+                continue
+            self._stand_bys[key] = stand_by
+            stand_by.abandon = calls.create_task(self._stand_by(stand_by, farewells), name=f"stand_by_{key[1]}").cancel
+
+    def _take(self, key: tuple[str, int], grant: Grant) -> HeldCall:
+        """A room was passed to us: hold it, under a lease that is in doubt until it is renewed."""
+        stand_by = self._stand_bys.pop(key)
+        lease = self._lease(grant, sent_at=self._loop.time() - grant.ttl_ms / 1000)
+        call = HeldCall(grant, lease, self._desk, speaks_first=False, stop=stand_by.stop)
+        call.abandon = stand_by.abandon
+        self._calls[grant.fence] = call
+        return call
+
+    def _lease(self, grant: Grant, *, sent_at: float) -> Lease:
+        hold_s = self._settings.hold_s
+        return Lease(grant.fence, sent_at=sent_at, ttl_s=grant.ttl_ms / 1000, hold_s=hold_s, tick_s=RENEW_S)
+
     def _start(self, grant: Grant, sent_at: float, calls: asyncio.TaskGroup, farewells: asyncio.TaskGroup) -> None:
-        lease = Lease(
-            grant.fence, sent_at=sent_at, ttl_s=grant.ttl_ms / 1000, hold_s=self._settings.hold_s, tick_s=RENEW_S
-        )
-        call = HeldCall(grant, lease, self._desk, speaks_first=True)
+        spec = spec_for(grant, self._settings)
+        call = HeldCall(grant, self._lease(grant, sent_at=sent_at), self._desk, speaks_first=speaks_first(spec))
         self._calls[grant.fence] = call
         metrics.WAITED_SECONDS.observe(grant.waited_ms / 1000)
         log.info("claimed", room=grant.room, fence=grant.fence, attempt=grant.attempt, waited_ms=grant.waited_ms)
-        call.abandon = calls.create_task(self._carry(call, farewells), name=f"call_{grant.fence}").cancel
+        call.abandon = calls.create_task(self._carry(call, spec, farewells), name=f"call_{grant.fence}").cancel
 
-    async def _carry(self, call: HeldCall, farewells: asyncio.TaskGroup) -> None:
+    async def _carry(self, call: HeldCall, spec: SessionSpec, farewells: asyncio.TaskGroup) -> None:
         """Task, one a call: from the claim to the release."""
-        room, fence = call.grant.room, call.grant.fence
-        with structlog.contextvars.bound_contextvars(room=room, fence=fence):
-            async with self._slot(fence):
-                try:
-                    outcome = await carry(
-                        self._spec(call.grant), permit=call, journal=call, stop=call.stop, farewells=farewells
-                    )
-                except Exception:  # the boundary of a call: the others of this process go on
-                    log.exception("call_bug")
-                    outcome = Outcome(Ending.BUG)
-                await self._release(call.grant, outcome)
-                self._report(room, outcome)
+        with structlog.contextvars.bound_contextvars(room=call.grant.room, fence=call.grant.fence):
+            async with self._slot(call.grant.fence):
+                outcome = await _carried(spec, call, call.stop, farewells)
+                await self._end(call, outcome)
+
+    async def _stand_by(self, stand_by: StandBy, farewells: asyncio.TaskGroup) -> None:
+        """Task, one for each room that may be passed to us: from the offer to the release, or to nothing."""
+        offer = stand_by.offer
+        with structlog.contextvars.bound_contextvars(room=offer.room, fence=offer.fence):
+            async with self._stand_by_slot(stand_by):
+                log.info("standing_by", owner=offer.owner)
+                spec = stand_by_spec(offer, self._settings)
+                outcome = await _carried(spec, stand_by, stand_by.stop, farewells, cue=stand_by)
+                if stand_by.call is None:
+                    await stand_by.over(outcome)
+                else:
+                    structlog.contextvars.bind_contextvars(fence=stand_by.call.grant.fence)
+                    await self._end(stand_by.call, outcome)
+
+    async def _end(self, call: HeldCall, outcome: Outcome) -> None:
+        """Give the room back as the call ended, with what is still to be remembered if somebody else goes on."""
+        call.over.set()
+        release = release_for(call.grant, outcome)
+        if isinstance(release, Again):
+            await self._notebook.flush(call.grant.fence)
+        if release is not None:
+            await self._release(call.grant, release)
+        self._report(call.grant.room, outcome)
 
     @asynccontextmanager
     async def _slot(self, fence: int) -> AsyncIterator[None]:
@@ -247,17 +330,30 @@ class Carrier:
         try:
             yield
         finally:
-            del self._calls[fence]
-            self.room_made.set()
-            self.want_claim()
-            self._note_if_empty()
+            self._give_slot_back(self._calls.pop(fence))
+
+    @asynccontextmanager
+    async def _stand_by_slot(self, stand_by: StandBy) -> AsyncIterator[None]:
+        """The same for a call that may have become ours on the way."""
+        try:
+            yield
+        finally:
+            if stand_by.call is None:
+                del self._stand_bys[(stand_by.offer.room, stand_by.offer.fence)]
+            self._give_slot_back(stand_by.call and self._calls.pop(stand_by.call.grant.fence))
+
+    def _give_slot_back(self, call: HeldCall | None) -> None:
+        if call is not None:
+            call.over.set()
+            self._notebook.close(call.grant.fence)
+            self.calls_carried += 1
+        self.room_made.set()
+        self.want_claim()
+        self._note_if_empty()
 
     def _note_if_empty(self) -> None:
-        if self._draining and not self._calls and not self._claims_wanted:
+        if self._draining and not self.in_use and not self._claims_wanted:
             self._emptied.set()
-
-    def _spec(self, grant: Grant) -> SessionSpec:
-        return replace(self._settings.session_spec(grant.room), sid=grant.sid)
 
     def _token(self, grant: Grant) -> str:
         settings = self._settings
@@ -269,10 +365,7 @@ class Carrier:
             name=settings.agent_name,
         )
 
-    async def _release(self, grant: Grant, outcome: Outcome) -> None:
-        release = release_for(grant, outcome)
-        if release is None:
-            return
+    async def _release(self, grant: Grant, release: Release) -> None:
         try:
             async with asyncio.timeout(RELEASE_LIMIT_S):
                 async for attempt in stamina.retry_context(on=(RedisError, OSError), attempts=3, wait_initial=0.1):
@@ -313,21 +406,22 @@ class Carrier:
             metrics.STORY_DROPPED.inc()
 
 
-def release_for(grant: Grant, outcome: Outcome) -> Release | None:
-    """How to give a room back after this outcome, or None when it is not ours to give. Pure.
+async def _carried(
+    spec: SessionSpec,
+    call: HeldCall | StandBy,
+    stop: Stop,
+    farewells: asyncio.TaskGroup,
+    *,
+    cue: Cue | None = None,
+) -> Outcome:
+    """Carry a call to its outcome, whatever happens."""
+    try:
+        more: dict[str, Any] = {} if cue is None else {"cue": cue}
+        return await carry(spec, permit=call, journal=call, stop=stop, farewells=farewells, **more)
+    except Exception:  # the boundary of a call: the others of this process go on
+        log.exception("call_bug")
+        return Outcome(Ending.BUG)
 
-    The callers served are those seen in the room, and those the grant named: a caller who came later wakes the room.
-    """
-    consequence = CONSEQUENCES[outcome.ending]
-    served = {**grant.callers, **outcome.served}
-    match consequence.then:
-        case "gone":
-            return Gone(served=served)
-        case "rested":
-            return Rested(served=served)
-        case "again":
-            return Again(failed=consequence.is_failure, counts=consequence.counts, bar_ms=consequence.bar_ms)
-        case "nothing":
-            return None
-        case _:
-            assert_never(consequence.then)
+
+def _forget(room: str, fence: int, said: Said) -> None:
+    """With ROOMPOOL_REMEMBER=0."""

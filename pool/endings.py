@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
-from bridge import Ending
+from bridge import Ending, Outcome
+from pool.registry import Again, Gone, Grant, Release, Rested
 
 BAR_MS = 30_000
 """How long a carrier that was refused, or could not reach LiveKit, leaves the room to others: it fails at once, so it
@@ -84,3 +85,23 @@ CONSEQUENCES: Mapping[Ending, Consequence] = {
         "again", is_failure=True, cure="a bug of roompool: please report the lines before this one"
     ),
 }
+
+
+def release_for(grant: Grant, outcome: Outcome) -> Release | None:
+    """How to give a room back after this outcome, or None when it is not ours to give.
+
+    The callers served are those seen in the room, and those the grant named: a caller who came later wakes the room.
+    """
+    consequence = CONSEQUENCES[outcome.ending]
+    served = {**grant.callers, **outcome.served}
+    match consequence.then:
+        case "gone":
+            return Gone(served=served)
+        case "rested":
+            return Rested(served=served)
+        case "again":
+            return Again(failed=consequence.is_failure, counts=consequence.counts, bar_ms=consequence.bar_ms)
+        case "nothing":
+            return None
+        case _:
+            assert_never(consequence.then)

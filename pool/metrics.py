@@ -26,3 +26,10 @@ SWEEPS_FAILED = Counter("roompool_sweeps_failed_total", "Sweeps that Redis did n
 RECONCILES = Counter("roompool_reconciles_total", "Looks at LiveKit's list of rooms, by how they went.", ["outcome"])
 LOOP_LAG_SECONDS = Gauge("roompool_loop_lag_seconds", "How late the event loop's last timer was.")
 STORY_DROPPED = Counter("roompool_story_dropped_total", "Entries for `roompool why` dropped because Redis was away.")
+HANDOVERS = Counter("roompool_handovers_total", "Tries to hand a call to another worker, by result.", ["result"])
+STAND_BYS = Counter(
+    "roompool_stand_bys_total", "Calls of other workers this one was ready to take over, by result.", ["result"]
+)
+MEMORY_DROPPED = Counter(
+    "roompool_memory_dropped_total", "Turns that no later owner of their room will know of, by reason.", ["reason"]
+)

@@ -1,9 +1,20 @@
 """Settings of a worker: those of a call, and how many calls, which rooms, how long. Declared once, read at start."""
 
-from pydantic import Field, SecretStr
+import math
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SecretStr
 
 from bridge import BridgeSettings
 from pool.base.kinds import Patterns, RedisUrl
+
+
+def _never(value: Any) -> Any:
+    return math.inf if isinstance(value, str) and value.strip().lower() == "never" else value
+
+
+HandOverAfter = Annotated[float, BeforeValidator(_never)]
+"""Seconds, infinite for the word "never"."""
 
 
 class PoolSettings(BridgeSettings):
@@ -31,6 +42,18 @@ class PoolSettings(BridgeSettings):
         ge=0,
         le=86_400,
         description="the seconds that calls may go on after SIGTERM; the orchestrator must wait 30 s longer",
+    )
+    handover_after_s: HandOverAfter = Field(
+        default=30.0,
+        alias="ROOMPOOL_HANDOVER_AFTER_S",
+        ge=0,
+        description="the seconds that calls may go on after SIGTERM before other workers take them over; 0: none, "
+        '"never": they end by themselves',
+    )
+    remember: bool = Field(
+        default=True,
+        alias="ROOMPOOL_REMEMBER",
+        description="1, or 0 to keep nothing of what was said in Redis; then nobody can take a call over",
     )
     hold_s: float = Field(
         default=120.0,

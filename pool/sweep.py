@@ -18,7 +18,7 @@ JITTER = 0.3
 
 
 async def sweep_forever(carrier: Carrier, rooms: Rooms) -> None:
-    """Task: move what is due to the waiting rooms, and claim one while there is a slot.
+    """Task: move what is due to the waiting rooms, claim one while there is a slot, and hear of rooms to stand by for.
 
     Its own timer also tells how late the event loop is, which decides whether the carrier takes more.
     """
@@ -33,7 +33,7 @@ async def sweep_forever(carrier: Carrier, rooms: Rooms) -> None:
         if not carrier.is_answered:
             continue
         try:
-            moved = (await rooms.due()).claimable
+            due = await rooms.due(carrier=carrier.id)
         except (RedisError, OSError) as error:
             metrics.SWEEPS_FAILED.inc()
             if not failing:
@@ -44,5 +44,6 @@ async def sweep_forever(carrier: Carrier, rooms: Rooms) -> None:
             log.info("sweep_recovered")
         failing = False
         carrier.answered()
-        for _ in range(max(moved, 1)):  # one at least: a lost wake-up leaves a room waiting that nothing moved
+        carrier.offered(due.offers)
+        for _ in range(max(due.claimable, 1)):  # one at least: a lost wake-up leaves a room waiting that nothing moved
             carrier.want_claim()

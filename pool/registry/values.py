@@ -176,10 +176,6 @@ class HangUp(enum.Enum):
     """Nobody held the room; now it rests for whoever is in it."""
     NOBODY = "nobody"
     """The room is unknown or over, or nobody is in it."""
-    PASSED = 3
-    """Handed to the next owner: mute, stay until evicted, at most 2 s."""
-    HANG_UP = 4
-    """Extended like `MINE`, but a person asked for the call to end: rest it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,7 @@
 import pytest
 
 from bridge import Ending, Outcome
-from pool.carrier import release_for
-from pool.endings import CONSEQUENCES
+from pool.endings import CONSEQUENCES, release_for
 from pool.registry import Again, Gone, Grant, Release, Rested
 
 GRANT = Grant(

@@ -1,0 +1,174 @@
+"""What was said in a call, kept for the next owner of its room: turns as texts, and their way to Redis.
+
+The audio path only puts a turn into a bounded list. One task of the carrier writes; what it cannot write in time is
+dropped and counted, because no call waits for its memory.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import structlog
+from redis.exceptions import RedisError
+
+from bridge import Said
+from pool import metrics
+from pool.registry import Rooms
+
+log = structlog.get_logger()
+
+VERSION = 1
+"""Of the texts; one of another version is not guessed at."""
+
+MAX_CHARS = 400
+"""Of one turn: no more of it would get into a prompt."""
+
+MAX_TEXT_CHARS = 4 * 1024
+"""Of one stored text. A longer one is none that we wrote, and not worth parsing."""
+
+PENDING_BOUND = 40
+"""Turns of one call on their way to Redis, which keeps no more either. Oldest dropped."""
+
+WRITE_LIMIT_S = 1.0
+AGAIN_S = 0.5
+"""After a round in which Redis did not answer."""
+
+WHO: Mapping[str, Literal["caller", "agent"]] = {"c": "caller", "a": "agent"}
+
+
+def to_text(said: Said, *, fence: int, number: int) -> str:
+    """A turn as it is stored.
+
+    Args:
+        fence: The grant under which it was said, and `number`, counted within that grant: together they make every
+            text of a room another one, so that one written twice is found out, and newer ones can be told apart.
+    """
+    words = said.text[:MAX_CHARS].encode(errors="replace").decode()  # half a surrogate pair is no UTF-8
+    fields: dict[str, int | str] = {"v": VERSION, "f": fence, "n": number, "w": said.who[0], "t": words}
+    if said.cut_ms is not None:
+        fields["c"] = said.cut_ms
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+
+def turns_of(texts: Iterable[str]) -> tuple[Said, ...]:
+    """The turns that stored texts hold, in their order. One written twice counts once; one we cannot read is dropped,
+    and counted: another release wrote it, or somebody else."""
+    turns = []
+    for text in dict.fromkeys(texts):
+        said = _said_of(text)
+        if said is None:
+            metrics.MEMORY_DROPPED.labels("unreadable").inc()
+        else:
+            turns.append(said)
+    return tuple(turns)
+
+
+def newer(texts: Iterable[str], *, than: Iterable[str]) -> tuple[str, ...]:
+    """Those texts that were not there before, in their order."""
+    known = set(than)
+    return tuple(text for text in texts if text not in known)
+
+
+def _said_of(text: str) -> Said | None:
+    if len(text) > MAX_TEXT_CHARS:
+        return None
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    match fields:
+        case {"v": int(version), "w": "c" | "a" as who, "t": str(words)} if version == VERSION and words.strip():
+            cut_ms = fields.get("c")
+            is_cut = isinstance(cut_ms, int) and not isinstance(cut_ms, bool) and cut_ms >= 0
+            return Said(WHO[who], words[:MAX_CHARS], cut_ms if is_cut else None)
+    return None
+
+
+class _Pages:
+    """What one call has still to write."""
+
+    def __init__(self, room: str) -> None:
+        self.room = room
+        self.pending: deque[str] = deque()
+        self.numbered = 0
+
+    def put_back(self, texts: Iterable[str]) -> None:
+        """Before what came since; the oldest beyond the bound are dropped."""
+        self.pending.extendleft(reversed(tuple(texts)))
+        self.bound()
+
+    def bound(self) -> None:
+        """Drop the oldest beyond the bound, and count them."""
+        while len(self.pending) > PENDING_BOUND:
+            self.pending.popleft()
+            metrics.MEMORY_DROPPED.labels("overflow").inc()
+
+
+class Notebook:
+    """The turns of a carrier's calls on their way to Redis: one `remember` a call, whatever has gathered meanwhile."""
+
+    def __init__(self, carrier_id: str, rooms: Rooms) -> None:
+        self._carrier_id = carrier_id
+        self._rooms = rooms
+        self._pages: dict[int, _Pages] = {}
+        """By fence; at most as many as the carrier has calls."""
+        self._news = asyncio.Event()
+        self._writing = asyncio.Lock()
+
+    def note(self, room: str, fence: int, said: Said) -> None:
+        """Keep a turn of the call under this fence. Never blocks."""
+        if not said.text.strip():
+            return
+        pages = self._pages.setdefault(fence, _Pages(room))
+        pages.numbered += 1
+        pages.pending.append(to_text(said, fence=fence, number=pages.numbered))
+        pages.bound()
+        self._news.set()
+
+    async def write_forever(self) -> None:
+        """Task: write what there is, as it comes."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            written = [await self._write(fence) for fence in list(self._pages)]
+            if not all(written):
+                await asyncio.sleep(AGAIN_S)
+                self._news.set()
+
+    async def flush(self, fence: int, *, limit_s: float = WRITE_LIMIT_S) -> bool:
+        """Write what this call has said so far. False: Redis did not take it in time; it may have been written."""
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._write(fence)
+        except TimeoutError:
+            return False
+
+    def close(self, fence: int) -> None:
+        """The call is over: what is not written now never will be."""
+        pages = self._pages.pop(fence, None)
+        if pages is not None and pages.pending:
+            metrics.MEMORY_DROPPED.labels("unwritten").inc(len(pages.pending))
+
+    async def _write(self, fence: int) -> bool:
+        """One `remember`; false when it is to be tried again. One at a time, so that turns stay in their order."""
+        async with self._writing:
+            pages = self._pages.get(fence)
+            if pages is None or not pages.pending:
+                return True
+            texts = tuple(pages.pending)
+            pages.pending.clear()
+            try:
+                async with asyncio.timeout(WRITE_LIMIT_S):
+                    is_kept = await self._rooms.remember(self._carrier_id, pages.room, fence, texts)
+            except (RedisError, OSError) as error:  # asyncio's own timeout is an OSError as well
+                pages.put_back(texts)
+                log.debug("memory_not_written", room=pages.room, error=type(error).__name__)
+                return False
+            except asyncio.CancelledError:
+                pages.put_back(texts)
+                raise
+            if not is_kept:
+                metrics.MEMORY_DROPPED.labels("not_ours").inc(len(texts))
+            return True

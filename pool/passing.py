@@ -1,0 +1,136 @@
+"""The owner's side of a hand-over, against the registry: what `pool.handover` decides, done."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+
+import structlog
+from redis.exceptions import RedisError
+
+from pool import metrics
+from pool.call import HeldCall
+from pool.handover import POLL_S, QUIET_FOR_S, QUIET_LIMIT_S, READY_LIMIT_S, Beat, HandOver, Stage
+from pool.memory import Notebook
+from pool.registry import Rooms
+
+log = structlog.get_logger()
+
+AT_ONCE = 2
+"""Calls handed over at the same time: each holds a second voice session, which vendors count."""
+
+LOOK_S = 0.25
+"""Between looks for a call that may be handed over, when there is none."""
+
+
+class Passing:
+    """Hands the calls of one carrier to others. Used by one task at a time."""
+
+    def __init__(
+        self, carrier_id: str, rooms: Rooms, notebook: Notebook, *, renew: Callable[[], Awaitable[bool]]
+    ) -> None:
+        self._carrier_id = carrier_id
+        self._rooms = rooms
+        self._notebook = notebook
+        self._renew = renew
+        self._loop = asyncio.get_running_loop()
+        self._tries: dict[int, HandOver] = {}
+        """By fence: each call's hand-over, over all its tries."""
+        self._again_at: dict[int, float] = {}
+        self._under_way: set[int] = set()
+
+    async def forever(self, calls: Callable[[], Collection[HeldCall]]) -> None:
+        """Task: hand over whatever `calls` gives, oldest first, at most `AT_ONCE` at a time, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(AT_ONCE):
+                group.create_task(self._lane(calls), name=f"hand_over_{number}")
+
+    async def _lane(self, calls: Callable[[], Collection[HeldCall]]) -> None:
+        while True:
+            call = self._next(calls())
+            if call is None:
+                await asyncio.sleep(LOOK_S)
+                continue
+            fence = call.grant.fence
+            self._under_way.add(fence)
+            try:
+                await self._hand_over(call, self._tries.setdefault(fence, HandOver()))
+            finally:
+                self._under_way.discard(fence)
+
+    def _next(self, calls: Collection[HeldCall]) -> HeldCall | None:
+        """The oldest call that may be handed over now."""
+        alive = {call.grant.fence for call in calls}
+        for fence in self._tries.keys() - alive:
+            del self._tries[fence]
+            self._again_at.pop(fence, None)
+        now = self._loop.time()
+        free = (call for call in calls if call.grant.fence not in self._under_way and call.can_be_passed_on())
+        due = (call for call in free if self._again_at.get(call.grant.fence, now) <= now)
+        return min(due, key=lambda call: call.grant.fence, default=None)
+
+    async def _hand_over(self, call: HeldCall, over: HandOver) -> None:
+        """One try for one call."""
+        over.advance(Beat.RESTED)
+        async with asyncio.TaskGroup() as group:
+            ends = [
+                group.create_task(self._try(call, over), name="try"),
+                group.create_task(call.over.wait(), name="call_over"),
+            ]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+        if over.stage is Stage.PASSED:
+            metrics.HANDOVERS.labels("passed").inc()
+            return
+        if call.over.is_set():
+            over.advance(Beat.ENDED)
+        metrics.HANDOVERS.labels(over.why or "ended").inc()
+        log.info("hand_over_failed", room=call.grant.room, fence=call.grant.fence, reason=over.why or "ended")
+        self._again_at[call.grant.fence] = self._loop.time() + over.backoff_s
+        with suppress(RedisError, OSError):  # the reservation ends by itself
+            await self._rooms.withdraw(self._carrier_id, call.grant.room, call.grant.fence)
+
+    async def _try(self, call: HeldCall, over: HandOver) -> None:
+        began_at = self._loop.time()
+        while True:
+            match over.stage:
+                case Stage.SEEKING:
+                    over.advance(await self._seek(call, began_at))
+                    if over.stage is Stage.SEEKING:
+                        await asyncio.sleep(POLL_S)
+                case Stage.SETTLING:
+                    over.advance(await self._settle(call))
+                case Stage.PASSING:
+                    over.advance(await self._pass(call))
+                case _:
+                    return
+
+    async def _seek(self, call: HeldCall, began_at: float) -> Beat:
+        try:
+            offered = await self._rooms.offer(self._carrier_id, call.grant.room, call.grant.fence)
+        except (RedisError, OSError):
+            return Beat.UNREACHABLE
+        if offered.next is None:
+            return Beat.NOBODY
+        if offered.ready:
+            return Beat.READY
+        return Beat.TOO_SLOW if self._loop.time() - began_at > READY_LIMIT_S else Beat.PICKED
+
+    async def _settle(self, call: HeldCall) -> Beat:
+        """Wait for the moment, with everything that was said until then written."""
+        if not await self._notebook.flush(call.grant.fence):
+            return Beat.UNREACHABLE
+        await call.until_quiet(for_s=QUIET_FOR_S, limit_s=QUIET_LIMIT_S)
+        return Beat.SETTLED if await self._notebook.flush(call.grant.fence) else Beat.UNREACHABLE
+
+    async def _pass(self, call: HeldCall) -> Beat:
+        try:
+            fence = await self._rooms.pass_on(self._carrier_id, call.grant.room, call.grant.fence)
+        except (RedisError, OSError):
+            await self._renew()  # it may have run
+            return Beat.UNREACHABLE
+        if fence is None:
+            return Beat.NOT_PASSED
+        call.passed()  # no await in between: from here on the next owner may speak
+        log.info("handed_over", room=call.grant.room, fence=call.grant.fence, new_fence=fence)
+        return Beat.PASSED

@@ -241,10 +241,13 @@ class Reconciler:
         for room in todo:
             try:
                 participants = await self._listing.list_participants(room.name)
-                tally.noted += await self._note_callers(room, participants)
-                tally.removed += await self._clear(room, participants)
+                noted = await self._note_callers(room, participants)
+                removed = await self._clear(room, participants)
             except RoomListFailed:
                 tally.failures += 1
+                continue
+            tally.noted += noted
+            tally.removed += removed
 
     async def _note_callers(self, room: ListedRoom, participants: Sequence[ListedParticipant]) -> int:
         arrivals = wanted_arrivals([room], {room.name: participants}, self._rules)

@@ -36,6 +36,8 @@ class TwirpRooms:
     rooms: Mapping[str, Room] = field(default_factory=dict)
     participants: Mapping[str, list[ParticipantInfo]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
+    silent_rooms: set[str] = field(default_factory=set)
+    """Of these nobody says who is in them."""
     port: int = 0
     _broken: dict[str, Answer | None] = field(default_factory=dict)
     _all: bytes = b""
@@ -64,7 +66,7 @@ class TwirpRooms:
         try:
             yield self
         finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(_end(runner), loop).result(10)
             loop.call_soon_threadsafe(loop.stop)
             thread.join(10)
             loop.close()
@@ -98,7 +100,10 @@ class TwirpRooms:
             case "ListRooms" if may.get("roomList"):
                 return protobuf(self._listed(ListRoomsRequest.FromString(body)))
             case "ListParticipants" if may.get("roomAdmin"):
-                inside = self.participants.get(ListParticipantsRequest.FromString(body).room, [])
+                room = ListParticipantsRequest.FromString(body).room
+                if room in self.silent_rooms:
+                    await asyncio.Event().wait()
+                inside = self.participants.get(room, [])
                 return protobuf(ListParticipantsResponse(participants=inside).SerializeToString())
             case "RemoveParticipant" if may.get("roomAdmin"):
                 return self._removed(RoomParticipantIdentity.FromString(body))
@@ -116,6 +121,13 @@ class TwirpRooms:
         for one in gone:
             inside.remove(one)
         return protobuf(RemoveParticipantResponse().SerializeToString()) if gone else refusal(404, "not_found")
+
+
+async def _end(runner: web.AppRunner) -> None:
+    await runner.cleanup()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:  # answers that never come
+        task.cancel()
+    await asyncio.sleep(0)
 
 
 def protobuf(body: bytes) -> web.Response:

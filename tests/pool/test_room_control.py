@@ -233,17 +233,29 @@ async def test_a_long_list_does_not_stall_the_loop(metadata: str) -> None:
     """Five thousand rooms are decoded beside the loop, in pieces: audio of 50 ms is never late for it.
 
     Longest stall, two cores, the server in a process of its own, 2026-11-23: 4 ms; with 10 KB of metadata each (50 MB)
-    7 ms, where decoding on the loop took 50. The limit here leaves room for the server in this process, and for others.
+    7 ms, where decoding on the loop took 50. The best of some tries counts here: others only ever make it longer.
     """
     rooms = {f"call-{number}": a_room(number, metadata=metadata) for number in range(MANY)}
-    lags: list[float] = []
+    stalls = []
     with TwirpRooms(SECRET, rooms=rooms).running() as server:
-        async with LiveKitRooms.open(server.url, "key", SECRET) as listing, asyncio.TaskGroup() as group:
-            watch = group.create_task(note_lags(lags))
-            listed = await listing.list_rooms()
-            watch.cancel()
+        async with LiveKitRooms.open(server.url, "key", SECRET) as listing:
+            for _ in range(5):
+                async with stall() as lags:
+                    listed = await listing.list_rooms()
+                stalls.append(max(lags))
     assert [one.name for one in listed] == list(rooms)
-    assert max(lags) < 0.05, f"longest stall {max(lags) * 1000:.1f} ms"
+    assert min(stalls) < 0.02, f"longest stall in ms, of each try: {[round(1000 * one) for one in stalls]}"
+
+
+@contextlib.asynccontextmanager
+async def stall() -> AsyncIterator[list[float]]:
+    """How late the loop was, many times inside the block."""
+    lags: list[float] = []
+    async with asyncio.TaskGroup() as group:
+        watch = group.create_task(note_lags(lags))
+        yield lags
+        await asyncio.sleep(0.001)  # a stall at the very end is noted, too
+        watch.cancel()
 
 
 async def note_lags(lags: list[float]) -> None:

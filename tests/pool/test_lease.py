@@ -47,6 +47,7 @@ def test_a_grant_holds_for_its_ttl_less_the_margin_counted_from_before_it_was_se
         (State.OWN, True, True),
         (State.UNSURE, False, False),
         (State.HOLD, True, False),
+        (State.PASSED, False, False),
         (State.LOST, False, False),
     ],
 )
@@ -80,6 +81,37 @@ def test_lost_and_over_are_final(answer: Renewal, leave: Leave) -> None:
     lease.answered(Renewal.MINE, sent_at=1.2, now=1.3)
     assert lease.state(1.3) is State.LOST
     assert lease.must_leave(1.3) is leave
+
+
+@pytest.mark.parametrize("is_told_by_renewal", [True, False], ids=["renewal", "pass"])
+def test_a_room_that_was_passed_on_is_silent_at_once_and_for_good(is_told_by_renewal: bool) -> None:
+    """Also while the lease would have lasted, and whatever is answered later: the next owner is on its way in."""
+    lease = granted()
+    if is_told_by_renewal:
+        lease.answered(Renewal.PASSED, sent_at=0.5, now=0.6)
+    else:
+        lease.pass_on()
+    for later in (Renewal.MINE, Renewal.LOST, Renewal.OVER):
+        lease.answered(later, sent_at=0.7, now=0.8)
+        assert lease.state(0.8) is State.PASSED
+        assert (lease.may_speak(0.8), lease.may_join(0.8), lease.must_leave(0.8)) == (False, False, Leave.PASSED)
+
+
+def test_a_wish_to_hang_up_extends_the_lease() -> None:
+    """The room is ours until the call has ended by that wish."""
+    lease = granted()
+    lease.answered(Renewal.HANG_UP, sent_at=1.0, now=1.1)
+    assert lease.until == 1.0 + UNTIL_S
+    assert lease.must_leave(1.1) is None
+
+
+def test_a_lease_in_doubt_from_its_start_neither_speaks_nor_joins_before_an_answer() -> None:
+    """A room passed to us: until when is known to Redis alone."""
+    lease = Lease(7, sent_at=10.0 - TTL_S, ttl_s=TTL_S, margin_s=MARGIN_S, hold_s=HOLD_S, tick_s=TICK_S)
+    lease.failed(sent_at=10.0, now=10.1)
+    assert (lease.state(10.1), lease.must_leave(10.1)) == (State.UNSURE, None)
+    lease.answered(Renewal.MINE, sent_at=10.2, now=10.3)
+    assert lease.may_join(10.3)
 
 
 def test_an_outage_that_is_noticed_turns_into_hold_without_a_gap() -> None:
@@ -247,7 +279,9 @@ class Broke:
 
 Step = Answered | Failed | Connected | Broke
 moments = st.sampled_from([0.0, 0.01, 0.1, 0.5, 0.9, 1.2, 2.0, 2.7, 3.0, 8.0, 60.0, 119.0])
-renewals = st.builds(Answered, st.sampled_from([Renewal.MINE] * 8 + [Renewal.LOST, Renewal.OVER]), moments)
+kept = (Renewal.MINE, Renewal.HANG_UP)
+answers = st.sampled_from([*kept * 4, Renewal.LOST, Renewal.OVER, Renewal.PASSED])
+renewals = st.builds(Answered, answers, moments)
 steps = st.one_of(renewals, st.builds(Failed, moments), st.builds(Connected), st.builds(Broke))
 stories = st.lists(st.tuples(moments, steps), max_size=25)
 
@@ -277,13 +311,14 @@ def test_the_rules_that_hold_in_every_story(story: list[tuple[float, Step]]) -> 
         until, began_at = lease.until, now + pause_s
         now = take(lease, step, at=began_at)
         if isinstance(step, Answered):
-            newest = began_at if step.what is Renewal.MINE else newest
-            ended = ended or step.what is not Renewal.MINE
+            newest = began_at if step.what in kept else newest
+            ended = ended or step.what not in kept
         for moment in (now, now + 0.5, now + 5.0, now + 200.0):
             state = lease.state(moment)
             assert lease.may_speak(moment) == (state in (State.OWN, State.HOLD))
             assert lease.may_join(moment) == (state is State.OWN)
-            assert (state is State.LOST) == ended
+            assert (state in (State.LOST, State.PASSED)) == ended
+            assert (lease.must_leave(moment) is Leave.PASSED) == (state is State.PASSED)
             assert state is not State.OWN or moment < newest + UNTIL_S + ROUNDING_S
             assert not lease.may_speak(moment) or moment < newest + max(HOLD_S, UNTIL_S) + ROUNDING_S
         assert until <= lease.until <= newest + UNTIL_S + ROUNDING_S
@@ -306,7 +341,7 @@ def test_after_a_freeze_past_the_end_only_an_answer_lets_it_speak(
         woke_at += 0.05
         assert not lease.may_speak(woke_at)
     lease.answered(Renewal.MINE, sent_at=woke_at, now=woke_at + 0.05)
-    assert lease.may_speak(woke_at + 0.05) == (lease.state(woke_at + 0.05) is not State.LOST)
+    assert lease.may_speak(woke_at + 0.05) == (lease.state(woke_at + 0.05) not in (State.LOST, State.PASSED))
 
 
 @settings(deadline=None)  # the machine may be busy
@@ -323,7 +358,7 @@ def test_hold_needs_a_room_that_never_left_connected(story: list[tuple[float, St
                 stands, broke_at = False, began_at
             case Connected():
                 stands = True
-            case Answered(Renewal.MINE) if began_at >= newest:
+            case Answered(Renewal.MINE | Renewal.HANG_UP) if began_at >= newest:
                 newest = began_at
                 broke_at = None if broke_at is not None and broke_at <= newest else broke_at
         assert lease.is_confirmed == (broke_at is None)
@@ -340,3 +375,34 @@ def test_answers_in_any_order_never_move_the_end_back(sent: list[tuple[float, fl
         now = max(now, sent_at + took_s)
         lease.answered(answer, sent_at=sent_at, now=now)
         assert lease.until >= until
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(stories, st.floats(min_value=-0.29, max_value=0.29))
+def test_a_clock_that_drifts_by_less_than_the_margin_never_outlives_the_registrys_lease(
+    story: list[tuple[float, Step]], drift_s: float
+) -> None:
+    """Redis' lease runs from when a renewal reached it, ours from before it was sent: ours ends first."""
+    lease, now, reached = granted(), 0.0, 0.0
+    for pause_s, step in story:
+        began_at = now + pause_s
+        now = take(lease, step, at=began_at)
+        if isinstance(step, Answered) and step.what in kept:
+            reached = max(reached, began_at)
+        registry_ends = reached + TTL_S
+        assert not lease.may_join(registry_ends - abs(drift_s))
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(stories, st.lists(st.tuples(moments, steps), max_size=5))
+def test_an_end_is_never_taken_back(story: list[tuple[float, Step]], more: list[tuple[float, Step]]) -> None:
+    """Passed, lost or over: the first of them stays, through answers, failures, breaks and jumps of any order."""
+    lease, now = granted(), 0.0
+    for pause_s, step in story:
+        now = take(lease, step, at=now + pause_s)
+    end = lease.must_leave(now)
+    for pause_s, step in more:
+        now = take(lease, step, at=now + pause_s)
+        if end in (Leave.PASSED, Leave.LOST, Leave.OVER):
+            assert lease.must_leave(now) is end
+            assert not (lease.may_speak(now) or lease.may_join(now))

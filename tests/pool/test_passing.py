@@ -1,0 +1,258 @@
+"""A call passed from one carrier to the next on a real Valkey: both sides, without a room and without a voice."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import pytest
+from prometheus_client import REGISTRY
+from redis.asyncio import Redis
+
+from bridge import Ending, Outcome, Said
+from deploy.local.ports import free_port
+from pool.call import Desk, HeldCall
+from pool.contract import Arrived
+from pool.lease import Lease
+from pool.memory import Notebook, turns_of
+from pool.passing import Passing
+from pool.registry import CarrierRecord, Carriers, Grant, Offer, Renewal, Rooms
+from pool.registry.connect import lease_redis
+from pool.stand_by import StandBy
+
+T = TypeVar("T")
+
+PATIENCE_S = 20.0
+
+
+def tried(result: str) -> float:
+    """How many tries to hand a call over came to this."""
+    return REGISTRY.get_sample_value("roompool_handovers_total", {"result": result}) or 0.0
+
+
+@dataclass
+class Side:
+    """One carrier: what it holds and what it told."""
+
+    id: str
+    rooms: Rooms
+    calls: dict[int, HeldCall] = field(default_factory=dict)
+    told: list[tuple[str, Mapping[str, int | float | str]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.notebook = Notebook(self.id, self.rooms)
+        self.passing = Passing(self.id, self.rooms, self.notebook, renew=self.renew)
+        self.desk = Desk(tell=self.tell, note=self.notebook.note, renew=self.renew, token=lambda grant: "token")
+
+    def tell(self, room: str, event: str, facts: Mapping[str, int | float | str]) -> None:
+        self.told.append((event, facts))
+
+    async def renew(self) -> bool:
+        calls = list(self.calls.values())
+        sent_at = asyncio.get_running_loop().time()
+        for call, answer in zip(calls, await self.rooms.renew(self.id, [call.held for call in calls]), strict=True):
+            assert isinstance(answer, Renewal)
+            call.answered(answer, sent_at=sent_at)
+        return True
+
+    def hold(self, grant: Grant, *, sent_at: float) -> HeldCall:
+        call = HeldCall(grant, Lease(grant.fence, sent_at=sent_at), self.desk, speaks_first=False)
+        self.calls[grant.fence] = call
+        return call
+
+    async def claim(self) -> HeldCall:
+        """A room of ours, in which we are, and where nobody speaks."""
+        grant = await self.rooms.claim_next(self.id, capacity=9)
+        assert isinstance(grant, Grant)
+        call = self.hold(grant, sent_at=asyncio.get_running_loop().time())
+        call.connected()
+        call.quiet(True)
+        return call
+
+    async def offers(self) -> Sequence[Offer]:
+        return (await self.rooms.due(carrier=self.id)).offers
+
+    async def stand_by(self, offer: Offer) -> StandBy:
+        take = lambda grant: self.hold(grant, sent_at=asyncio.get_running_loop().time() - 3)  # noqa: E731
+        return StandBy(self.id, offer, self.rooms, tell=self.tell, take=take)
+
+    async def asked(self) -> StandBy:
+        """Wait until we are asked to stand by."""
+        offers = await until(self.offers)
+        return await self.stand_by(offers[0])
+
+
+async def until(answer: Callable[[], Awaitable[T]]) -> T:
+    """Ask until the answer is true."""
+    ends_at = time.monotonic() + PATIENCE_S
+    while not (got := await answer()):
+        assert time.monotonic() < ends_at
+        await asyncio.sleep(0.02)
+    return got
+
+
+@dataclass
+class Pair:
+    old: Side
+    new: Side
+    carriers: Carriers
+
+    async def beat(self, side: Side, *, draining: bool) -> None:
+        now = int(time.time() * 1000)
+        await self.carriers.beat(CarrierRecord(side.id, side.id, "host", 1, "", 4, 0, draining, now, now))
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = lease_redis(redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def pair(redis: Redis, redis_prefix: str) -> Pair:
+    """An owner that drains and a carrier with room, and one caller who waits in room `a`."""
+    rooms = Rooms(redis, prefix=redis_prefix)
+    pair = Pair(Side("old", rooms), Side("new", rooms), Carriers(redis, prefix=redis_prefix))
+    await pair.beat(pair.old, draining=False)
+    await pair.beat(pair.new, draining=False)
+    now = int(time.time() * 1000) + 1000  # made after Redis' data began: nobody can have owned it before
+    await rooms.note(Arrived("a", "RM_a", now, "PA_a", now))
+    return pair
+
+
+async def test_a_call_is_passed_with_everything_that_was_said(pair: Pair) -> None:
+    """The next has the turns of the offer, then those since; the old one is mute before the next may join."""
+    call = await pair.old.claim()
+    call.turn(Said("agent", "hello"))
+    await pair.old.notebook.flush(call.grant.fence)
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        handing = group.create_task(pair.old.passing.forever(pair.old.calls.values))
+        stand_by = await pair.new.asked()
+        assert [said.text for said in turns_of(stand_by.offer.memory)] == ["hello"]
+        assert not (stand_by.may_join() or stand_by.may_speak() or await stand_by.confirm())
+        call.turn(Said("caller", "one more thing"))
+        call.turn(Said("agent", "yes?"))
+        stand_by.ready()
+        since = await stand_by.wait()
+        assert since == (Said("caller", "one more thing"), Said("agent", "yes?"))
+        assert not call.may_speak()
+        assert await call.stop.wait() is Ending.PASSED
+        assert stand_by.may_join()
+        assert stand_by.call is not None
+        assert stand_by.call.grant.fence > call.grant.fence
+        handing.cancel()
+
+
+async def test_a_call_is_not_passed_before_the_caller_has_an_answer(pair: Pair) -> None:
+    """Who has just finished speaking is answered by the agent that heard it."""
+    call = await pair.old.claim()
+    call.turn(Said("caller", "what time is it?"))
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        handing = group.create_task(pair.old.passing.forever(pair.old.calls.values))
+        stand_by = await pair.new.asked()
+        stand_by.ready()
+        wait = group.create_task(stand_by.wait())
+        done, _ = await asyncio.wait([wait], timeout=1)
+        assert not done
+        call.turn(Said("agent", "ten"))
+        since = await wait
+        assert since is not None
+        assert [said.text for said in since] == ["what time is it?", "ten"]
+        handing.cancel()
+
+
+async def test_a_stand_by_that_fails_costs_nothing(pair: Pair) -> None:
+    """It declines and is not asked again for a while; the call goes on where it is."""
+    call = await pair.old.claim()
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        handing = group.create_task(pair.old.passing.forever(pair.old.calls.values))
+        stand_by = await pair.new.asked()
+        await stand_by.over(Outcome(Ending.VOICE_REFUSED))
+        await pair.old.renew()
+        assert await pair.new.offers() == ()
+        assert (call.may_speak(), call.stop.is_asked) == (True, False)
+        handing.cancel()
+
+
+async def test_a_call_that_ends_meanwhile_is_offered_no_longer(pair: Pair) -> None:
+    """Whoever stood by for it is told so at once."""
+    call = await pair.old.claim()
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        handing = group.create_task(pair.old.passing.forever(pair.old.calls.values))
+        stand_by = await pair.new.asked()
+        call.quiet(False)
+        stand_by.ready()
+        wait = group.create_task(stand_by.wait())
+        call.over.set()
+        assert await wait is None
+        assert stand_by.call is None
+        handing.cancel()
+
+
+async def test_a_draining_carrier_gives_back_what_it_stands_by_for(pair: Pair) -> None:
+    """And is asked for nothing more."""
+    call = await pair.old.claim()
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        handing = group.create_task(pair.old.passing.forever(pair.old.calls.values))
+        stand_by = await pair.new.asked()
+        await pair.beat(pair.new, draining=True)
+        await stand_by.give_back()
+        assert await stand_by.stop.wait() is Ending.NOT_NEEDED
+        assert await pair.new.offers() == ()
+        assert call.may_speak()
+        handing.cancel()
+
+
+async def test_nobody_joins_on_a_pass_alone(pair: Pair) -> None:
+    """The message may have lain there for longer than the lease: only an answer to our own renewal lets us in."""
+    call = await pair.old.claim()
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        await pair.old.rooms.offer("old", "a", call.grant.fence)
+        stand_by = await pair.new.asked()
+        permitted: list[bool] = []
+        renew = pair.new.renew
+
+        async def watched() -> bool:
+            permitted.append(stand_by.may_join())
+            return await renew()
+
+        pair.new.desk = Desk(tell=pair.new.tell, note=pair.new.notebook.note, renew=watched, token=lambda grant: "")
+        wait = group.create_task(stand_by.wait())
+        await until(lambda: pair.old.rooms.pass_on("old", "a", call.grant.fence))
+        assert await wait == ()
+        assert permitted == [False]
+        assert stand_by.may_join()
+
+
+async def test_a_call_without_redis_stays(pair: Pair) -> None:
+    """No answer is no reason to fall silent, and other tries follow."""
+    call = await pair.old.claim()
+    before = tried("unreachable")
+    nowhere = lease_redis(f"redis://127.0.0.1:{free_port()}/0")
+    passing = Passing("old", Rooms(nowhere), pair.old.notebook, renew=pair.old.renew)
+    async with asyncio.TaskGroup() as group:
+        handing = group.create_task(passing.forever(pair.old.calls.values))
+
+        async def has_failed() -> bool:
+            return tried("unreachable") > before
+
+        await until(has_failed)
+        assert (call.may_speak(), call.stop.is_asked) == (True, False)
+        handing.cancel()
+    await nowhere.aclose()
+
+
+async def test_a_call_that_has_not_greeted_yet_is_not_offered(pair: Pair) -> None:
+    """The next owner would go on in silence, and nobody would ever greet."""
+    grant = (await pair.old.claim()).grant
+    lease = Lease(grant.fence, sent_at=asyncio.get_running_loop().time())
+    call = HeldCall(grant, lease, pair.old.desk, speaks_first=True)
+    assert not call.can_be_passed_on()
+    call.connected()
+    assert not call.can_be_passed_on()
+    call.event("first_sound")
+    assert call.can_be_passed_on()
+    call.stop.ask(Ending.HUNG_UP)
+    assert not call.can_be_passed_on()

@@ -2,17 +2,27 @@
 
 Only this file and `pool/wake.py` know arq. A lost, late or doubled job does no harm (room state decides),
 so nothing here is unique, and a job that nobody took within a minute is worthless.
+
+Somebody's key of another type where one of the queue's belongs would fail every job, for ever: it is dropped, as room
+state's are, and loudly. What was queued is found again by the sweep.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self, cast
 
+import structlog
 from arq.connections import ArqRedis
+from redis.exceptions import ResponseError
 
 from pool.base.connections import ConnectionLimits, redis_connections
+from pool.base.outage import fault_of
 from pool.contract import DEFAULT_PREFIX, dump_job, load_job
+
+log = structlog.get_logger()
+
+WRONG_TYPE = "WRONGTYPE"
 
 JOB_LIFE_MS = 60_000
 """After that a wake-up has long been overtaken by the sweep and the reconciler."""
@@ -25,6 +35,20 @@ LIMITS = ConnectionLimits(connections=40, connect_s=1.0, answer_s=5.0)
 """Twenty jobs in flight, the blocked wait for a token, the poll, and room for a burst. An answer must be waited for
 longer than the 2 s a worker blocks for a token. arq's own settings have no limit: half-open would hang its loop."""
 
+REBUILD = """
+local dropped = {}
+for index = 2, #ARGV, 2 do
+  local found = redis.call('TYPE', ARGV[index]).ok
+  if found ~= ARGV[index + 1] and found ~= 'none' then
+    redis.call('DEL', ARGV[index])
+    redis.pcall('HINCRBY', ARGV[1], 'keys_rebuilt', 1)
+    dropped[#dropped + 1] = { ARGV[index], found }
+  end
+end
+return dropped
+"""
+"""Arguments: the key of the counters, then pairs of a key and the type that it must have. Answers what was dropped."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueNames:
@@ -34,11 +58,18 @@ class QueueNames:
     wake: str
     set_aside: str
     """Raw jobs that no worker could run, newest first."""
+    counters: str
+    """Room state's, which `roompool ps` shows."""
 
     @classmethod
     def of(cls, prefix: str) -> Self:
         """The keys under a prefix; arq's own keys begin with `arq:` and carry a random job id, so they never meet."""
-        return cls(queue=f"{prefix}queue", wake=f"{prefix}queue:wake", set_aside=f"{prefix}set_aside_jobs")
+        return cls(
+            queue=f"{prefix}queue",
+            wake=f"{prefix}queue:wake",
+            set_aside=f"{prefix}set_aside_jobs",
+            counters=f"{prefix}counters",
+        )
 
 
 class JobQueue:
@@ -64,10 +95,28 @@ class JobQueue:
 
         Cancelled or failed half-way, the job may be queued without its token: it then waits for the fallback poll.
         """
+        try:
+            await self._enqueue(name, payload)
+        except ResponseError as error:
+            if fault_of(error) != WRONG_TYPE or not await rebuild_keys(self._redis, self._names):
+                raise
+            await self._enqueue(name, payload)
+
+    async def _enqueue(self, name: str, payload: Mapping[str, object]) -> None:
         job = await self._redis.enqueue_job(name, dict(payload))
         if job is None:  # arq says: a job of this id exists. A random id never does; the connection was lost meanwhile
             raise ConnectionError("lost while a job was queued")
         await push_token(self._redis, self._names.wake, job.job_id)
+
+
+async def rebuild_keys(redis: ArqRedis, names: QueueNames) -> bool:
+    """Drop what stands where a key of the queue belongs and is of another type; whether there was any such key."""
+    kinds = [names.queue, "zset", names.wake, "list", names.set_aside, "list"]
+    execute = cast(Callable[..., Awaitable[Any]], redis.execute_command)  # redis-py leaves it untyped
+    dropped = await execute("EVAL", REBUILD, 0, names.counters, *kinds)
+    for key, found in dropped:
+        log.error("key_rebuilt", key=key.decode(), was=found.decode(), cure="find out who else writes to this Redis")
+    return bool(dropped)
 
 
 async def push_token(redis: ArqRedis, wake_key: str, job_id: str | bytes) -> None:

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError, ResponseError
 from pool.base.outage import outage_of
 from pool.contract import DEFAULT_PREFIX, dump_job, load_job
 from pool.jobs import JOBS, Job, SetAside, Wakeable, why_set_aside
-from pool.queue import JOB_LIFE_MS, QueueNames, arq_redis, push_token
+from pool.queue import JOB_LIFE_MS, QueueNames, arq_redis, push_token, rebuild_keys
 
 log = structlog.get_logger()
 
@@ -103,7 +103,11 @@ class WakeWorker(Worker):
         return cls(arq_redis(redis_url, names), names, options)
 
     async def main(self) -> None:
-        """Take jobs until cancelled. Raises an ExceptionGroup with whatever ended it."""
+        """Take jobs until cancelled. Raises an ExceptionGroup with whatever ended it.
+
+        Begins with the keys themselves: whichever of them was of another type ended the worker before.
+        """
+        await rebuild_keys(self._redis, self._names)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._take_tokens(), name="wake_tokens")
             group.create_task(super().main(), name="wake_poll")

@@ -318,6 +318,28 @@ async def test_keys_of_the_wrong_kind_are_set_aside(
         assert carrying.restarts == 0
 
 
+@pytest.mark.parametrize("key", ["queue", "queue:wake", "set_aside_jobs"])
+async def test_a_key_of_another_type_is_replaced_while_a_worker_runs(
+    key: str, redis_url: str, redis_prefix: str, queue: JobQueue, redis: Redis
+) -> None:
+    """The worker it ends is the last: the next one drops the key, counts that, and takes the next job."""
+    async with Carrying(redis_url, redis_prefix).running() as carrying:
+        await until(lambda: _blocked(redis, 1))
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.delete(redis_prefix + key)
+            pipe.hset(redis_prefix + key, "a", "stranger's")
+            await pipe.execute()
+        await redis.set("arq:job:bad", b"?")  # to be set aside, for which the third of these keys is needed
+        await got(redis.eval(f"redis.pcall('ZADD', '{redis_prefix}queue', 1, 'bad')", 0))
+        await enqueue(queue)
+        assert await carrying.next_asked() == "wake"
+        await until(lambda: _rebuilt(redis, redis_prefix))
+
+
+async def _rebuilt(redis: Redis, prefix: str) -> bool:
+    return await got(redis.hget(f"{prefix}counters", "keys_rebuilt")) == b"1"
+
+
 async def test_a_job_nobody_took_in_time_is_dropped_and_counted(
     redis_url: str, redis_prefix: str, redis: Redis, names: QueueNames
 ) -> None:

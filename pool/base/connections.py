@@ -16,11 +16,12 @@ from typing import Any, ClassVar, cast
 
 from redis.asyncio import BlockingConnectionPool, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import AbstractConnection, RedisSSLContext
-from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from redis.utils import str_if_bytes
 
 from pool.base.addresses import SentinelPlace, check_redis_url, checks_certificate, is_of_sentinels, sentinel_place
 from pool.base.errors import SettingsInvalid
+from pool.base.outage import is_of_a_replica
 from pool.base.sentinels import ASK_LIMIT_S, NotPrimary, Sentinels
 
 
@@ -106,7 +107,9 @@ class _Heeding(AbstractConnection):
         """Read one answer. Raises NotPrimary for a write that a replica refused."""
         try:
             return await super().read_response(*args, **options)
-        except ReadOnlyError:
+        except ResponseError as error:
+            if not is_of_a_replica(error):
+                raise
             await self.disconnect(nowait=True)
             raise NotPrimary("the server is a replica") from None
 

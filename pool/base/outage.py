@@ -1,5 +1,7 @@
 """Which errors say that Redis as a whole is in trouble, and which are about one command."""
 
+import re
+
 from redis import exceptions as redis_errors
 
 KINDS = (
@@ -11,9 +13,15 @@ KINDS = (
     OSError,  # includes the built-in TimeoutError of our own limits
 )
 
-WORDS = frozenset({"BUSY", "CLUSTERDOWN", "DENIED", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN"})
+WORDS = frozenset(
+    {"BUSY", "CLUSTERDOWN", "DENIED", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN"}
+)
 """The first word of error replies that redis-py 5 has no class for: a script that runs for too long, a disk that is
-full, protected mode, a replica without its primary, a primary without its replicas."""
+full, protected mode, a replica without its primary, a primary without its replicas. Of a script of Redis 6 also those
+that it has a class for."""
+
+IN_A_SCRIPT = re.compile(r"@user_script: ?\d+: -([A-Z]+) ")
+"""How Redis before 7.0 tells of an error that a script met: the word comes late."""
 
 
 def outage_of(error: BaseException) -> str | None:
@@ -29,6 +37,11 @@ def outage_of(error: BaseException) -> str | None:
     return word if word in WORDS else None
 
 
+def is_of_a_replica(error: redis_errors.ResponseError) -> bool:
+    """Whether the server refused a write because it is a replica."""
+    return isinstance(error, redis_errors.ReadOnlyError) or _first_word(error) == "READONLY"
+
+
 def fault_of(error: BaseException) -> str:
     """The same for any error, also one about a single command: `WRONGTYPE`, else the name of its kind."""
     word = _first_word(error) if isinstance(error, redis_errors.ResponseError) else ""
@@ -38,4 +51,5 @@ def fault_of(error: BaseException) -> str:
 def _first_word(error: redis_errors.ResponseError) -> str:
     # In a pipeline redis-py writes the command in front: "... caused error: ('BUSY Redis is busy ...',)".
     reply = str(error).rpartition("caused error: ")[2].lstrip("(\"'")
-    return reply.partition(" ")[0]
+    late = IN_A_SCRIPT.search(reply)
+    return late[1] if late else reply.partition(" ")[0]

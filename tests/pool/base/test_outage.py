@@ -24,6 +24,11 @@ from pool.base.outage import fault_of, outage_of
             "MISCONF",
             id="in a pipeline",
         ),
+        pytest.param(
+            redis_errors.ResponseError("Error running script (call to f_a7): @user_script:1: @user_script: 1: -OOM no"),
+            "OOM",
+            id="in a script of Redis 6",
+        ),
         pytest.param(redis_errors.ResponseError("WRONGTYPE against a key"), None, id="a key of another type"),
         pytest.param(redis_errors.ResponseError("BUSYGROUP exists"), None, id="another word that begins alike"),
         pytest.param(redis_errors.ResponseError(""), None, id="no word at all"),

@@ -129,13 +129,15 @@ local function add_bar(st, carrier, bar_until)
   drop_oldest(st.bars, MAX_BARS)
 end
 
+local MOST_TEXTS, MOST_TEXT_BYTES = 40, 8192
+
 -- What former owners remembered of this life of the room, for the next one.
 local function memory_key(st)
   return PREFIX .. 'memory:' .. st.sid
 end
 
 local function memory_of(st)
-  local texts = redis.pcall('LRANGE', memory_key(st), 0, -1)
+  local texts = redis.pcall('LRANGE', memory_key(st), -MOST_TEXTS, -1)
   return texts.err and {} or texts
 end
 
@@ -236,7 +238,7 @@ local function settle(st)
     standing, due_at = standing_of(st)
   end
   if st.offer and not offer_stands(st) then
-    if st.owner and not st.offer.ready then -- it said nothing in its time: others are asked before it
+    if st.owner and st.offer.fence == st.fence and not st.offer.ready then -- it said nothing in its time: others are asked before it
       decline_for(st, st.offer.next, TIMES.offer_ms)
     end
     drop_offer(st)

@@ -7,6 +7,6 @@ if not st then
   return cjson.encode({ now = NOW })
 end
 local standing, due_at = standing_of(st)
-st.raw = nil
+st.raw, st.offer = nil, offer_stands(st) and st.offer or nil
 st.standing, st.due, st.now = standing, due_at, NOW
 return cjson.encode(st)

@@ -37,7 +37,7 @@ local function revision_of(record)
   return record.revision ~= '' and 'revision:' .. record.revision or 'worker:' .. record.worker
 end
 
--- A first count of what is taken: indexes may hold more than is true, and are put right for those looked at closely.
+-- A first count of what is taken: its indexes may hold more than is true until it sweeps or claims.
 local function rough_free(record)
   local taken = 0
   for _, kind in ipairs({ 'held:', 'standby:' }) do
@@ -54,12 +54,13 @@ local function candidates()
     local revision = revision_of(record)
     rank[revision] = math.max(rank[revision] or 0, record.worker_started)
     local is_barred = (st.bars[id] or 0) > NOW or st.declined[id] ~= nil
-    if may_take_over(record, us) and not is_barred and record.capacity > 0 then
+    record.free = rough_free(record)
+    if may_take_over(record, us) and not is_barred and record.free > 0 then
       records[#records + 1] = record
     end
   end
   for _, record in ipairs(records) do
-    record.rank, record.free = rank[revision_of(record)], rough_free(record)
+    record.rank = rank[revision_of(record)]
   end
   table.sort(records, function(one, other)
     if one.rank ~= other.rank then

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from pool.contract import Arrived, Finished, Left
 from pool.journal import Decision, DecisionLog
-from pool.registry import Carriers, Grant, Held, Noted, Rooms, RoomState, Times
+from pool.registry import CarrierRecord, Carriers, Grant, Held, Noted, Rooms, RoomState, Times
 
 BEGINNING_UNIX_MS = 1_800_000_000_000
 
@@ -33,6 +33,7 @@ class World:
     prefix: str
     times: Times = TIMES
     clock: Clock = field(default_factory=Clock)
+    url: str = ""
 
     @property
     def rooms(self) -> Rooms:
@@ -66,6 +67,19 @@ class World:
         """Redis comes back empty."""
         await self.redis.flushall()
 
+    async def dump(self) -> dict[bytes, tuple[int, bytes]]:
+        """Every key with its time to live, as a replica would have it that gets no further writes."""
+        async with Redis.from_url(self.url) as raw:
+            keys = await raw.keys("*")
+            return {key: (max(await raw.pttl(key), 0), await raw.dump(key)) for key in keys}
+
+    async def restore(self, replica: dict[bytes, tuple[int, bytes]]) -> None:
+        """A failover to that replica: what was written since is forgotten."""
+        async with Redis.from_url(self.url) as raw:
+            await raw.flushall()
+            for key, (ttl_ms, content) in replica.items():
+                await raw.restore(key, ttl_ms, content)
+
     def silence(self, ms: int) -> None:
         """Time passes in which nobody reaches Redis."""
         self.clock.now += ms
@@ -94,6 +108,53 @@ class World:
         grant = await self.rooms.claim_next(carrier, capacity=capacity)
         assert isinstance(grant, Grant), grant
         return grant
+
+    async def beat(
+        self,
+        carrier: str,
+        *,
+        worker: str = "",
+        revision: str = "r1",
+        capacity: int = 8,
+        draining: bool = False,
+        worker_started: int = 0,
+    ) -> bool:
+        """A carrier of a worker of its own, unless another is named."""
+        return await self.carriers.beat(
+            CarrierRecord(
+                id=carrier,
+                worker=worker or f"worker-of-{carrier}",
+                host="host",
+                pid=1,
+                revision=revision,
+                capacity=capacity,
+                in_use=0,
+                draining=draining,
+                started_unix_ms=BEGINNING_UNIX_MS,
+                worker_started_unix_ms=worker_started,
+            )
+        )
+
+    async def keep(self, grant: Grant, ms: int, carrier: str = "one") -> None:
+        """Time in which the owner renews as it should."""
+        end = self.clock.now + ms
+        while self.clock.now < end:
+            await self.pass_ms(min(900, end - self.clock.now), sweep=True)
+            await self.rooms.renew(carrier, [held(grant)])
+
+    async def stand_by(self, grant: Grant, taker: str = "two", *, owner: str = "one") -> None:
+        """Somebody who beats is asked for, and says that it is ready."""
+        await self.beat(taker)
+        assert (await self.rooms.offer(owner, grant.room, grant.fence)).next == taker
+        assert await self.rooms.stand_ready(taker, grant.room, grant.fence)
+
+    async def passed(self, grant: Grant, taker: str = "two", *, owner: str = "one") -> Grant:
+        """A room goes from its owner to the taker."""
+        await self.stand_by(grant, taker, owner=owner)
+        assert await self.rooms.pass_on(owner, grant.room, grant.fence)
+        taken = await self.rooms.await_pass(taker, grant.room, grant.fence, limit_s=5)
+        assert taken is not None
+        return taken
 
     async def look(self, room: str = "demo") -> RoomState:
         """A room that there must be."""

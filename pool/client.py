@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pool.base.outage import fault_of
+from pool.base.redis_fit import Fitness
 from pool.contract import DEFAULT_PREFIX, Note, job_of
 from pool.queue import JobQueue
 from pool.registry import Noted, Rooms
@@ -28,6 +29,10 @@ class PoolUnreachable(Exception):
     """
 
 
+class PoolUnfit(PoolUnreachable):
+    """Redis answers, and is none that roompool can use. Its text is a line that a person can act on."""
+
+
 class PoolClient:
     """Submits notes. Safe to use from many tasks at once."""
 
@@ -35,6 +40,7 @@ class PoolClient:
         self._redis = redis
         self._rooms = rooms
         self._queue = queue
+        self._fitness = Fitness(redis)
 
     @classmethod
     @asynccontextmanager
@@ -66,8 +72,19 @@ class PoolClient:
                 if job is not None and noted in WORTH_A_JOB:
                     await self._queue.enqueue(*job)
 
+    async def require_fit(self) -> None:
+        """Look at Redis once, at start.
+
+        Raises:
+            SettingsInvalid: it answers, and is none that roompool can use. Redis that does not answer raises nothing.
+        """
+        await self._fitness.require()
+
     async def ping(self) -> None:
-        """Raises PoolUnreachable unless Redis answers, and with nothing but PONG."""
+        """Raises PoolUnreachable unless Redis answers, and with nothing but PONG; PoolUnfit while we cannot use it."""
+        await self._fitness.look()
+        if self._fitness.problems:
+            raise PoolUnfit(" ".join(self._fitness.problems))
         try:
             await self._redis.ping()
         except (RedisError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Whether the receiver should be sent deliveries: up, not stopping, and Redis there when it last looked."""
+"""Whether the receiver should be sent deliveries: up, not stopping, and Redis there and fit when it last looked."""
 
 import asyncio
 import enum
@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from pool.client import PoolUnreachable
+from pool.client import PoolUnfit, PoolUnreachable
 
 log = structlog.get_logger()
 
@@ -25,6 +25,7 @@ class State(enum.Enum):
     STARTING = "starting"
     READY = "ready"
     POOL_UNREACHABLE = "pool_unreachable"
+    POOL_UNFIT = "pool_unfit"
     DRAINING = "draining"
 
 
@@ -33,10 +34,12 @@ class Health:
 
     def __init__(self) -> None:
         self._state = State.STARTING
+        self._unfit_because = ""
 
     def ready(self) -> tuple[bool, str]:
         """The check behind `/readyz`."""
-        return self._state is State.READY, self._state.value
+        reason = self._unfit_because if self._state is State.POOL_UNFIT else self._state.value
+        return self._state is State.READY, reason
 
     def drain(self) -> None:
         """Ask to be sent nothing more."""
@@ -46,6 +49,9 @@ class Health:
         """Ask Redis once. Not being reachable is an answer, not an error."""
         try:
             await pool.ping()
+        except PoolUnfit as error:
+            self._unfit_because = str(error)
+            self._enter(State.POOL_UNFIT)
         except PoolUnreachable:
             self._enter(State.POOL_UNREACHABLE)
         else:

@@ -1,5 +1,8 @@
 """One receiver process, from its settings to its end."""
 
+import contextlib
+from collections.abc import AsyncIterator
+
 import structlog
 from prometheus_client import REGISTRY
 
@@ -21,7 +24,8 @@ async def run(settings: WebhookSettings, *, host: str, port: int, ops_host: str,
     Then: not ready any more, no new connections, requests in flight answered, Redis let go.
 
     Raises:
-        SettingsInvalid: an address cannot be had, or the talk page is asked for where others could reach it.
+        SettingsInvalid: an address cannot be had, the talk page is asked for where others could reach it, or Redis
+            answers and is none that roompool can use.
     """
     page = _page(settings, host)
     if len(settings.livekit_api_secret) < RECOMMENDED_SECRET_BYTES:
@@ -29,7 +33,7 @@ async def run(settings: WebhookSettings, *, host: str, port: int, ops_host: str,
     health = Health()
     with stop_signals() as stop:
         async with (
-            PoolClient.open(settings.redis_url.get_secret_value()) as pool,
+            _fit_pool(settings) as pool,
             serve_ops(live=always_live, ready=health.ready, host=ops_host, port=ops_port) as bound_ops_port,
             serve(
                 create_app(settings, pool, health=health, registry=REGISTRY, page=page),
@@ -44,6 +48,13 @@ async def run(settings: WebhookSettings, *, host: str, port: int, ops_host: str,
             await stop.wait()
             health.drain()
     log.info("webhook_stopped")
+
+
+@contextlib.asynccontextmanager
+async def _fit_pool(settings: WebhookSettings) -> AsyncIterator[PoolClient]:
+    async with PoolClient.open(settings.redis_url.get_secret_value()) as pool:
+        await pool.require_fit()
+        yield pool
 
 
 def _page(settings: WebhookSettings, host: str) -> PageOptions | None:

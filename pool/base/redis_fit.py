@@ -115,8 +115,9 @@ class Fitness:
         self._is_fit = False
 
     @property
-    def is_fit(self) -> bool:
-        return self._is_fit
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with it, as it answered last; nothing when it is fit, or has not answered."""
+        return self._problems
 
     @property
     def trouble(self) -> str | None:

@@ -2,11 +2,12 @@
 
 import pytest
 
-from pool.client import PoolUnreachable
+from pool.client import PoolUnfit, PoolUnreachable
 from tests.webhook.receiver import Ledger
 from webhook.health import Health
 
 AWAY = Ledger(failure=PoolUnreachable("ConnectionError"))
+UNFIT = Ledger(failure=PoolUnfit("REDIS_URL: is a replica. Cure: name the primary."))
 
 
 @pytest.mark.parametrize(
@@ -17,8 +18,10 @@ AWAY = Ledger(failure=PoolUnreachable("ConnectionError"))
         ([AWAY], (False, "pool_unreachable")),
         ([Ledger(), AWAY], (False, "pool_unreachable")),
         ([AWAY, Ledger()], (True, "ready")),
+        ([AWAY, UNFIT], (False, "REDIS_URL: is a replica. Cure: name the primary.")),
+        ([UNFIT, Ledger()], (True, "ready")),
     ],
-    ids=["nothing yet", "there", "away", "gone away", "back"],
+    ids=["nothing yet", "there", "away", "gone away", "back", "come, and unfit", "mended"],
 )
 async def test_readiness_is_what_was_seen_last(seen: list[Ledger], ready: tuple[bool, str]) -> None:
     """Each look replaces the one before."""

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
-from urllib.parse import urlsplit
 
 import typer
 
+from pool.base.addresses import shown
 from pool.base.environment import environment
-from pool.base.errors import SettingsInvalid
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -46,29 +45,18 @@ def ask(redis_url: str, question: Callable[["Redis"], Awaitable[T]]) -> T:
     try:
         return asyncio.run(_answer(url, question))
     except (RedisError, OSError) as error:
-        typer.echo(f"Redis at {_address(url)} gives no answer ({type(error).__name__}). Is REDIS_URL right?", err=True)
+        typer.echo(f"Redis at {shown(url)} gives no answer ({type(error).__name__}). Is REDIS_URL right?", err=True)
         raise typer.Exit(1) from None
 
 
 async def _answer(url: str, question: Callable[["Redis"], Awaitable[T]]) -> T:
     from pool.registry.connect import lease_redis  # with redis, see above
 
-    try:
-        redis = lease_redis(url)
-    except ValueError:
-        raise SettingsInvalid(
-            ["REDIS_URL: is no Redis address. Cure: begin it with redis://, rediss:// or unix://."]
-        ) from None
+    redis = lease_redis(url)
     try:
         return await question(redis)
     finally:
         await redis.aclose()
-
-
-def _address(url: str) -> str:
-    """Where Redis is, without the password that the URL may hold."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
 
 
 def lasting(ms: int) -> str:

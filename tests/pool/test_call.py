@@ -50,7 +50,15 @@ async def test_a_grant_that_was_slept_through_may_do_neither() -> None:
     assert not call.may_join()
 
 
-@pytest.mark.parametrize(("answer", "ending"), [(Renewal.LOST, Ending.LEASE_LOST), (Renewal.OVER, Ending.ROOM_OVER)])
+@pytest.mark.parametrize(
+    ("answer", "ending"),
+    [
+        (Renewal.LOST, Ending.LEASE_LOST),
+        (Renewal.OVER, Ending.ROOM_OVER),
+        (Renewal.PASSED, Ending.PASSED),
+        (Renewal.HANG_UP, Ending.HUNG_UP),
+    ],
+)
 async def test_what_the_registry_says_reaches_the_call(answer: Renewal, ending: Ending) -> None:
     """It leaves with the reason, and the story says so once."""
     teller = Teller()
@@ -59,6 +67,60 @@ async def test_what_the_registry_says_reaches_the_call(answer: Renewal, ending: 
         call.answered(answer, sent_at=_now())
     assert await call.stop.wait() is ending
     assert [event for event, _ in teller.told] == ["must_leave"]
+
+
+async def test_a_call_that_was_passed_on_is_mute_in_the_same_step() -> None:
+    """Before anything else may run: the next owner may be heard from now on."""
+    teller = Teller()
+    call = held_call(teller, sent_at=_now())
+    call.passed()
+    assert not call.may_speak()
+    assert await call.stop.wait() is Ending.PASSED
+    call.answered(Renewal.LOST, sent_at=_now())
+    assert await call.stop.wait() is Ending.PASSED
+    assert [facts for event, facts in teller.told if event == "must_leave"] == [{"reason": "passed"}]
+
+
+async def test_a_wish_to_hang_up_leaves_the_room_ours() -> None:
+    """The call ends as if the agent had hung up, and may say its last words."""
+    call = held_call(Teller(), sent_at=_now())
+    call.answered(Renewal.HANG_UP, sent_at=_now())
+    assert call.may_speak()
+
+
+async def test_turns_are_kept_for_the_next_owner() -> None:
+    """Under the fence they were said under."""
+    teller = Teller()
+    held_call(teller, sent_at=_now()).turn(Said("caller", "hello"))
+    assert teller.said == [("r", 7, Said("caller", "hello"))]
+
+
+async def test_a_token_is_for_the_grant_it_was_asked_under() -> None:
+    """And a fresh one each time."""
+    assert held_call(Teller(), sent_at=_now()).token() == "token 7"
+
+
+async def test_the_quiet_moment_comes_when_nobody_has_spoken_for_a_while() -> None:
+    """A pause that is too short begins anew with the next word."""
+    call = held_call(Teller(), sent_at=_now())
+    assert not await call.until_quiet(for_s=0.05, limit_s=0.1)  # nobody has told us anything yet
+    call.quiet(True)
+    assert await call.until_quiet(for_s=0.05, limit_s=5)
+    assert await call.until_quiet(for_s=0.05, limit_s=0)
+    call.quiet(False)
+    assert not await call.until_quiet(for_s=0.05, limit_s=0.1)
+
+
+async def test_no_moment_is_quiet_while_the_caller_is_owed_an_answer() -> None:
+    """The pause before a reply is no pause of the talk."""
+    call = held_call(Teller(), sent_at=_now())
+    call.quiet(True)
+    call.turn(Said("caller", "what time is it?"))
+    assert not await call.until_quiet(for_s=0, limit_s=0.1)
+    async with asyncio.TaskGroup() as group:
+        quiet = group.create_task(call.until_quiet(for_s=0, limit_s=5))
+        call.turn(Said("agent", "ten"))
+        assert await quiet
 
 
 async def test_redis_away_for_too_long_ends_the_call() -> None:

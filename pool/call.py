@@ -59,10 +59,8 @@ class HeldCall:
         self._is_in = False
         self._is_opened = not speaks_first
         """Whether the agent has begun to say what it opens with."""
-        self._owes_answer = False
-        """Whether the caller spoke last."""
         self._quiet_since_at: float | None = None
-        self._changed = asyncio.Event()
+        self._quiet_changed = asyncio.Event()
 
     @property
     def held(self) -> Held:
@@ -109,14 +107,12 @@ class HeldCall:
 
     def turn(self, said: Said) -> None:
         """Somebody finished saying something."""
-        self._owes_answer = said.who == "caller"
         self._desk.note(self.grant.room, self.grant.fence, said)
-        self._changed.set()
 
     def quiet(self, is_quiet: bool) -> None:
-        """Whether nobody speaks now."""
+        """Whether nobody speaks now, and no answer is owed."""
         self._quiet_since_at = self._loop.time() if is_quiet else None
-        self._changed.set()
+        self._quiet_changed.set()
 
     def token(self) -> str:
         """A fresh join token."""
@@ -131,17 +127,14 @@ class HeldCall:
         return is_ours and self._is_in and self._is_opened and not self.stop.is_asked
 
     async def until_quiet(self, *, for_s: float, limit_s: float) -> bool:
-        """Wait until nobody has spoken for `for_s` and the caller is owed no answer. False: not within the limit.
-
-        A caller who has just finished is about to be answered, and the next owner would not know that it must.
-        """
+        """Wait until it has been quiet for `for_s`. False: it was not within the limit."""
         try:
             async with asyncio.timeout(limit_s):
                 while (left_s := self._quiet_in_s(for_s)) > 0:
-                    self._changed.clear()
+                    self._quiet_changed.clear()
                     with suppress(TimeoutError):
                         async with asyncio.timeout(left_s):
-                            await self._changed.wait()
+                            await self._quiet_changed.wait()
         except TimeoutError:
             return False
         return True
@@ -166,8 +159,8 @@ class HeldCall:
         self._obey()
 
     def _quiet_in_s(self, for_s: float) -> float:
-        """How long it takes at least until it has been quiet for `for_s`; infinite while somebody is to speak."""
-        if self._quiet_since_at is None or self._owes_answer:
+        """How long it takes at least until it has been quiet for `for_s`; infinite while it is not."""
+        if self._quiet_since_at is None:
             return math.inf
         return self._quiet_since_at + for_s - self._loop.time()
 

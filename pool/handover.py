@@ -17,8 +17,8 @@ POLL_S = 0.1
 READY_LIMIT_S = 12.0
 """For the next one to open its voice session; the registry's own reservation lasts longer."""
 
-QUIET_FOR_S = 0.3
-"""How long nobody must have spoken: shorter pauses are breaths."""
+QUIET_FOR_S = 0.2
+"""How long it must have been quiet: a shorter pause is a breath."""
 
 QUIET_LIMIT_S = 5.0
 """How long to wait for a moment in which nobody speaks. Then the call is passed in mid-sentence."""

@@ -111,18 +111,6 @@ async def test_the_quiet_moment_comes_when_nobody_has_spoken_for_a_while() -> No
     assert not await call.until_quiet(for_s=0.05, limit_s=0.1)
 
 
-async def test_no_moment_is_quiet_while_the_caller_is_owed_an_answer() -> None:
-    """The pause before a reply is no pause of the talk."""
-    call = held_call(Teller(), sent_at=_now())
-    call.quiet(True)
-    call.turn(Said("caller", "what time is it?"))
-    assert not await call.until_quiet(for_s=0, limit_s=0.1)
-    async with asyncio.TaskGroup() as group:
-        quiet = group.create_task(call.until_quiet(for_s=0, limit_s=5))
-        call.turn(Said("agent", "ten"))
-        assert await quiet
-
-
 async def test_redis_away_for_too_long_ends_the_call() -> None:
     """Holding has an end."""
     call = held_call(Teller(), sent_at=_now() - 10, hold_s=5)

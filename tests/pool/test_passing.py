@@ -145,9 +145,10 @@ async def test_a_call_is_passed_with_everything_that_was_said(pair: Pair) -> Non
         handing.cancel()
 
 
-async def test_a_call_is_not_passed_before_the_caller_has_an_answer(pair: Pair) -> None:
-    """Who has just finished speaking is answered by the agent that heard it."""
+async def test_a_call_is_passed_when_it_is_quiet(pair: Pair) -> None:
+    """Who has just finished speaking is answered by the agent that heard it, and the next one knows the answer."""
     call = await pair.old.claim()
+    call.quiet(False)
     call.turn(Said("caller", "what time is it?"))
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
         handing = group.create_task(pair.old.passing.forever(pair.old.calls.values))
@@ -157,6 +158,7 @@ async def test_a_call_is_not_passed_before_the_caller_has_an_answer(pair: Pair) 
         done, _ = await asyncio.wait([wait], timeout=1)
         assert not done
         call.turn(Said("agent", "ten"))
+        call.quiet(True)
         since = await wait
         assert since is not None
         assert [said.text for said in since] == ["what time is it?", "ten"]

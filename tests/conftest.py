@@ -6,4 +6,11 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("roompool", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("roompool")
 
-pytest_plugins = ["tests.skips", "tests.ending", "tests.peers.servers", "tests.peers.stacks", "tests.peers.browsers"]
+pytest_plugins = [
+    "tests.skips",
+    "tests.ending",
+    "tests.peers.servers",
+    "tests.peers.redis_server",
+    "tests.peers.stacks",
+    "tests.peers.browsers",
+]

@@ -1,7 +1,7 @@
 """How facts about rooms enter the pool: note them in room state, then wake a worker. The receiver's only door."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Self
 
@@ -10,7 +10,8 @@ from redis.exceptions import RedisError
 
 from pool.base.outage import fault_of
 from pool.base.redis_fit import Fitness
-from pool.contract import DEFAULT_PREFIX, Note, job_of
+from pool.contract import DEFAULT_PREFIX, Heard, Note, job_of
+from pool.journal import DecisionLog
 from pool.queue import JobQueue
 from pool.registry import Noted, Rooms
 from pool.registry.connect import lease_redis
@@ -36,9 +37,10 @@ class PoolUnfit(PoolUnreachable):
 class PoolClient:
     """Submits notes. Safe to use from many tasks at once."""
 
-    def __init__(self, redis: Redis, rooms: Rooms, queue: JobQueue) -> None:
+    def __init__(self, redis: Redis, rooms: Rooms, story: DecisionLog, queue: JobQueue) -> None:
         self._redis = redis
         self._rooms = rooms
+        self._story = story
         self._queue = queue
         self._fitness = Fitness(redis)
 
@@ -52,7 +54,7 @@ class PoolClient:
         redis = lease_redis(redis_url)
         try:
             async with JobQueue.open(redis_url, prefix=prefix) as queue:
-                yield cls(redis, Rooms(redis, prefix=prefix), queue)
+                yield cls(redis, Rooms(redis, prefix=prefix), DecisionLog(redis, prefix=prefix), queue)
         finally:
             await redis.aclose()
 
@@ -79,6 +81,17 @@ class PoolClient:
             SettingsInvalid: it answers, and is none that roompool can use. Redis that does not answer raises nothing.
         """
         await self._fitness.require()
+
+    async def tell(self, heard: Sequence[Heard]) -> bool:
+        """Add lines to the stories of rooms, for `roompool why`. Never raises; False: some, or all, were lost.
+
+        Takes no longer than `SUBMIT_LIMIT_S`, and has no part in what a delivery is answered.
+        """
+        try:
+            async with asyncio.timeout(SUBMIT_LIMIT_S):
+                return await self._story.hear(heard)
+        except TimeoutError:
+            return False
 
     async def ping(self) -> None:
         """Raises PoolUnreachable unless Redis answers, and with nothing but PONG; PoolUnfit while we cannot use it."""

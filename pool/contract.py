@@ -58,6 +58,21 @@ class Finished:
 Note = Arrived | Left | Finished
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """That LiveKit told of somebody who joined, and what became of it: a line of the room's story, of no effect."""
+
+    room: str
+    delivery: str
+    """LiveKit's id of it; the same again when it is repeated."""
+    participant: str
+    """Their sid, which says nothing of who they are."""
+    reason: str = ""
+    """Why nothing follows from it; empty: it was accepted."""
+    kind: str = ""
+    """What they are, when that is the reason."""
+
+
 class Someone(Protocol):
     """A participant, whoever told of them: a webhook, or LiveKit's list."""
 

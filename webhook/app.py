@@ -12,9 +12,13 @@ from webhook import talk
 from webhook.health import Health
 from webhook.metrics import Metrics
 from webhook.receive import DeliveryLimits, Pool, Receiver
+from webhook.remarks import Remarks
 from webhook.settings import WebhookSettings
 
 PATH = "/livekit/webhook"
+
+REMARKS_LIMIT_S = 1.0
+"""At the end, for what is still to be written into stories."""
 
 
 def create_app(
@@ -35,12 +39,15 @@ def create_app(
         page: Serve the talk page too, and tokens with it: for the demo, on loopback, never else.
     """
     health = health or Health()
+    metrics = Metrics(registry or CollectorRegistry())
+    remarks = Remarks(on_lost=metrics.remarks_lost)
     receiver = Receiver(
         keys=settings.keys(),
         rules=settings.rules(),
         pool=pool,
-        metrics=Metrics(registry or CollectorRegistry()),
+        metrics=metrics,
         limits=limits or DeliveryLimits(),
+        remarks=remarks,
     )
 
     @contextlib.asynccontextmanager
@@ -48,8 +55,11 @@ def create_app(
         await health.look(pool)
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(health.watch(pool), name="watch_pool")
+            telling = group.create_task(remarks.tell_forever(pool), name="tell_remarks")
             yield
+            await remarks.told(limit_s=REMARKS_LIMIT_S)
             watching.cancel()
+            telling.cancel()
 
     routes: list[BaseRoute] = [Route(PATH, receiver.receive, methods=["POST"])]
     app = Starlette(routes=routes + (talk.routes(page) if page else []), lifespan=lifespan)

@@ -24,6 +24,16 @@ class Metrics:
             registry=registry,
         )
 
+        self._remarks_lost = Counter(
+            "roompool_webhook_remarks_lost",
+            "Lines for `roompool why` that were dropped, or that Redis did not take; no delivery was.",
+            registry=registry,
+        )
+
+    def remarks_lost(self, number: int) -> None:
+        """Count lines of stories that nobody will read."""
+        self._remarks_lost.inc(number)
+
     def answered(self, *, event: str, outcome: str, seconds: float) -> None:
         """Count one delivery. `event` is empty where nothing was read; one we do not know counts as `other`."""
         label = event if event in KNOWN_EVENTS else "other" if event else "none"

@@ -8,7 +8,7 @@ import enum
 from dataclasses import dataclass
 from typing import assert_never
 
-from pool.contract import MAX_ROOM_NAME_BYTES, Arrived, Finished, Left, Note, RoomRules
+from pool.contract import CALLER_KINDS, MAX_ROOM_NAME_BYTES, Arrived, Finished, Left, Note, RoomRules, Someone
 from webhook.events import OtherEvent, ParticipantGone, ParticipantJoined, RoomEvent, RoomFinished
 
 
@@ -19,7 +19,15 @@ class IgnoreReason(enum.Enum):
     ROOM_NOT_WANTED = "room_not_wanted"
     ROOM_NAME_TOO_LONG = "room_name_too_long"
     OWN_AGENT = "own_agent"
+    KIND = "kind"
+    """Not a kind that is a person; the name of the kind stands beside it."""
+    HIDDEN = "hidden"
+    RECORDER = "recorder"
+    AGENT = "agent"
+    """By permission."""
+    MAY_NOT_PUBLISH = "may_not_publish"
     NOT_A_CALLER = "not_a_caller"
+    """By a rule that has no reason of its own here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,20 @@ def decide(event: RoomEvent, rules: RoomRules) -> Note | Ignore:
             return Left(room.name, room.sid, someone.sid)
         case ParticipantJoined(room=room, participant=someone):
             if not rules.is_caller(someone):
-                return Ignore(IgnoreReason.NOT_A_CALLER)
+                return Ignore(why_no_caller(someone))
             return Arrived(room.name, room.sid, room.created_unix_ms, someone.sid, someone.joined_unix_ms)
         case _:
             assert_never(event)
+
+
+def why_no_caller(someone: Someone) -> IgnoreReason:
+    """The first thing that speaks against somebody who is no caller of ours (`RoomRules.is_caller`)."""
+    if (someone.kind or "STANDARD") not in CALLER_KINDS:
+        return IgnoreReason.KIND
+    against = {
+        IgnoreReason.HIDDEN: someone.hidden,
+        IgnoreReason.RECORDER: someone.recorder,
+        IgnoreReason.AGENT: someone.agent,
+        IgnoreReason.MAY_NOT_PUBLISH: not someone.can_publish,
+    }
+    return next((reason for reason, is_so in against.items() if is_so), IgnoreReason.NOT_A_CALLER)

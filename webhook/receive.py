@@ -11,7 +11,7 @@ import asyncio
 import enum
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,10 +20,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from pool.client import PoolUnreachable
-from pool.contract import Note, RoomRules
-from webhook.events import OtherEvent, RoomEvent, RoomFinished, UnreadableEvent, parse_event
+from pool.contract import Heard, Note, RoomRules
+from webhook.events import OtherEvent, ParticipantJoined, RoomEvent, RoomFinished, UnreadableEvent, parse_event
 from webhook.metrics import Metrics
-from webhook.policy import Ignore, decide
+from webhook.policy import Ignore, IgnoreReason, decide
+from webhook.remarks import Remarks
 from webhook.signature import BadSignature, Keyring, verify_body, verify_token
 
 log = structlog.get_logger()
@@ -43,6 +44,8 @@ class Pool(Protocol):
     """The pool, as far as the receiver sees it: `pool.client.PoolClient`."""
 
     async def submit(self, note: Note) -> None: ...
+
+    async def tell(self, heard: Sequence[Heard]) -> bool: ...
 
     async def ping(self) -> None: ...
 
@@ -83,7 +86,7 @@ class DeliveryLimits:
 
 
 class Receiver:
-    """Takes deliveries. Holds nothing between two of them."""
+    """Takes deliveries. Holds nothing between two of them, but remarks that wait to be written."""
 
     def __init__(
         self,
@@ -93,6 +96,7 @@ class Receiver:
         pool: Pool,
         metrics: Metrics,
         limits: DeliveryLimits,
+        remarks: Remarks,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
@@ -100,6 +104,7 @@ class Receiver:
         self._pool = pool
         self._metrics = metrics
         self._limits = limits
+        self._remarks = remarks
         self._now_s = now_s
 
     async def receive(self, request: Request) -> Response:
@@ -133,9 +138,25 @@ class Receiver:
         note = decide(event, self._rules)
         if isinstance(note, Ignore):
             story.reason = note.reason.value
+            self._remark(event, note.reason)
             return Verdict.IGNORED
         await self._pool.submit(note)
+        self._remark(event, None)
         return Verdict.ACCEPTED
+
+    def _remark(self, event: RoomEvent, reason: IgnoreReason | None) -> None:
+        """Tell `roompool why` that somebody's joining was heard of. Other events do not say who gets an agent."""
+        if not isinstance(event, ParticipantJoined) or reason is IgnoreReason.ROOM_NAME_TOO_LONG:
+            return
+        self._remarks.add(
+            Heard(
+                room=event.room.name,
+                delivery=event.delivery,
+                participant=event.participant.sid,
+                reason=reason.value if reason else "",
+                kind=event.participant.kind if reason is IgnoreReason.KIND else "",
+            )
+        )
 
     def _report(self, story: "_Story", verdict: Verdict, *, seconds: float) -> None:
         self._metrics.answered(event=story.event, outcome=verdict.value, seconds=seconds)

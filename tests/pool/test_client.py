@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 
 from deploy.local.valkey import Valkey
 from pool.client import PoolClient, PoolUnreachable
-from pool.contract import JOB_PARTICIPANT_JOINED, JOB_ROOM_FINISHED, Arrived, Finished, Left, Note, job_payload
+from pool.contract import JOB_PARTICIPANT_JOINED, JOB_ROOM_FINISHED, Arrived, Finished, Heard, Left, Note, job_payload
+from pool.journal import DecisionLog
 from pool.queue import QueueNames
 from pool.registry import Grant, Rested, Rooms, Standing
 from pool.registry.connect import lease_redis
@@ -264,3 +265,17 @@ async def test_closing_leaves_no_connection(redis_url: str, redis_prefix: str, r
     async with PoolClient.open(redis_url, prefix=redis_prefix) as client:
         await client.submit(ARRIVED)
     assert len(await redis.client_list()) == 1
+
+
+async def test_what_was_heard_becomes_part_of_the_story(client: PoolClient, redis: Redis, redis_prefix: str) -> None:
+    """Under the prefix of all else."""
+    assert await client.tell([Heard("r", "EV_1", "PA_1"), Heard("other", "EV_2", "PA_2", "room_not_wanted")])
+    story = DecisionLog(redis, prefix=redis_prefix)
+    assert [line.event for line in await story.read("r")] == ["webhook"]
+    assert [line.event for line in await story.read("other")] == ["webhook_ignored"]
+
+
+async def test_a_story_for_a_redis_that_is_away_is_lost_without_an_error() -> None:
+    """No delivery depends on it."""
+    async with PoolClient.open("redis://127.0.0.1:1/0") as away:
+        assert not await away.tell([Heard("r", "EV_1", "PA_1")])

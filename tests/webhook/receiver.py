@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import httpcore2  # noqa: F401 - httpx2 would load it inside the loop, where reading its files counts as blocking
@@ -11,7 +11,7 @@ import httpx2
 from prometheus_client import CollectorRegistry
 
 from pool.base.serve import serve
-from pool.contract import Note
+from pool.contract import Heard, Note
 from tests.webhook.deliveries import KEY, SECRET, token_of
 from webhook.app import PATH, create_app
 from webhook.receive import DeliveryLimits, Pool
@@ -27,6 +27,10 @@ class Ledger:
     def __init__(self, *, failure: Exception | None = None) -> None:
         self.notes: list[Note] = []
         self.coming: asyncio.Queue[Note] = asyncio.Queue(maxsize=1000)
+        self.told: asyncio.Queue[Heard] = asyncio.Queue(maxsize=10_000)
+        self.tells = asyncio.Event()
+        """Cleared, it takes for ever to write a line of a story."""
+        self.tells.set()
         self._failure = failure
 
     async def submit(self, note: Note) -> None:
@@ -34,6 +38,12 @@ class Ledger:
             raise self._failure
         self.notes.append(note)
         self.coming.put_nowait(note)
+
+    async def tell(self, heard: Sequence[Heard]) -> bool:
+        await self.tells.wait()
+        for one in heard:
+            self.told.put_nowait(one)
+        return self._failure is None
 
     async def ping(self) -> None:
         if self._failure is not None:

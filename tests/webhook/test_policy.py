@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pool.contract import MAX_ROOM_NAME_BYTES, Arrived, Finished, Left, RoomRules
 from tests.webhook.deliveries import body_of, message
-from webhook.events import parse_event
-from webhook.policy import Ignore, IgnoreReason, decide
+from webhook.events import Participant, parse_event
+from webhook.policy import Ignore, IgnoreReason, decide, why_no_caller
 
 RULES = RoomRules(globs=("demo", "support-*"), agent_identity="voice-agent")
 OURS = {"identity": "voice-agent", "kind": "AGENT"}
@@ -29,24 +31,46 @@ def test_people_come_by_several_ways(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "participant",
+    ("participant", "reason"),
     [
-        {"kind": "AGENT"},
-        {"kind": "EGRESS"},
-        {"kind": "INGRESS"},
-        {"kind": "BRIDGE"},
-        {"kind": "HOLOGRAM"},
-        {"kind": 99},
-        {"permission": {}},
-        {"permission": {"canPublish": True, "hidden": True}},
-        {"permission": {"canPublish": True, "recorder": True}},
-        {"permission": {"canPublish": True, "agent": True}},
+        ({"kind": "AGENT"}, IgnoreReason.KIND),
+        ({"kind": "EGRESS"}, IgnoreReason.KIND),
+        ({"kind": "INGRESS"}, IgnoreReason.KIND),
+        ({"kind": "BRIDGE"}, IgnoreReason.KIND),
+        ({"kind": "HOLOGRAM"}, IgnoreReason.KIND),
+        ({"kind": 99}, IgnoreReason.KIND),
+        ({"permission": {}}, IgnoreReason.MAY_NOT_PUBLISH),
+        ({"permission": {"canPublish": True, "hidden": True}}, IgnoreReason.HIDDEN),
+        ({"permission": {"canPublish": True, "recorder": True}}, IgnoreReason.RECORDER),
+        ({"permission": {"canPublish": True, "agent": True}}, IgnoreReason.AGENT),
+        ({"kind": "AGENT", "permission": {"hidden": True}}, IgnoreReason.KIND),
     ],
     ids=str,
 )
-def test_a_machine_is_no_caller(participant: dict[str, object]) -> None:
-    """By its kind or by its permissions; a kind we do not know is none of ours."""
-    assert decided("participant_joined", participant=participant) == Ignore(IgnoreReason.NOT_A_CALLER)
+def test_a_machine_is_no_caller(participant: dict[str, object], reason: IgnoreReason) -> None:
+    """By its kind or by its permissions, and it is said by which; a kind we do not know is none of ours."""
+    assert decided("participant_joined", participant=participant) == Ignore(reason)
+
+
+@given(
+    st.builds(
+        Participant,
+        sid=st.just("PA_1"),
+        identity=st.sampled_from(["ann", "voice-agent"]),
+        kind=st.sampled_from(["", "STANDARD", "SIP", "AGENT", "UNKNOWN_9"]),
+        joined_unix_ms=st.just(0),
+        can_publish=st.booleans(),
+        hidden=st.booleans(),
+        recorder=st.booleans(),
+        agent=st.booleans(),
+        disconnect_reason=st.just(""),
+    )
+)
+def test_whoever_is_no_caller_is_so_for_a_reason(someone: Participant) -> None:
+    """The rule and its explanation cannot drift apart: a reason of its own for everybody but ourselves."""
+    reason = why_no_caller(someone)
+    is_ours = someone.identity == RULES.agent_identity
+    assert RULES.is_caller(someone) == (reason is IgnoreReason.NOT_A_CALLER and not is_ours)
 
 
 @pytest.mark.parametrize("event", ["participant_joined", "participant_left", "participant_connection_aborted"])

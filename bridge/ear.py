@@ -6,7 +6,7 @@ import contextlib
 from bridge.audio import Backlog, silence
 from bridge.errors import VoiceClosed
 from bridge.listen import Solo
-from bridge.room import AgentRoom, MicIn
+from bridge.room import MicIn, hear
 from bridge.voice.link import VoiceLink
 
 FILL_MS = 100
@@ -17,8 +17,7 @@ silence to notice that a turn is over."""
 class Ear:
     """Hears one microphone at a time and passes it on. Two tasks: `listen` and `pass_on`."""
 
-    def __init__(self, room: AgentRoom) -> None:
-        self._room = room
+    def __init__(self) -> None:
         self._link: VoiceLink | None = None
         self._backlog = Backlog()
         self._arrived = asyncio.Event()
@@ -67,6 +66,13 @@ class Ear:
         self._solo.removed(track_sid)
         self._choose()
 
+    def forget_mics(self) -> None:
+        """We left that room: its tracks are gone, also where the next room names one the same. Callers stay known, and
+        what they said is still passed on."""
+        self._mics = {}
+        self._solo = Solo()
+        self._choose()
+
     async def listen(self) -> None:
         """Task: the chosen microphone's frames into the backlog; begins anew when another one is chosen."""
         while True:
@@ -96,7 +102,7 @@ class Ear:
                     self._link = None  # whoever reads the link sees the same, and decides
 
     async def _hear(self, mic: MicIn) -> None:
-        async with contextlib.aclosing(self._room.hear(mic)) as frames:
+        async with contextlib.aclosing(hear(mic)) as frames:
             async for frame in frames:
                 self._backlog.push(frame, listening=self._link is not None)
                 self._arrived.set()

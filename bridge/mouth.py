@@ -1,9 +1,11 @@
 """The agent's side of a call: what the voice says, into the room, for as long as the room is surely ours."""
 
 import asyncio
+import contextlib
 
 from bridge import metrics
 from bridge.audio import SILENCE_DBFS, level_dbfs
+from bridge.lull import Lull
 from bridge.playout import Playout
 from bridge.room import AgentRoom
 from bridge.spec import Journal, Permit, VoiceSpec
@@ -19,20 +21,34 @@ LATE_MS = 60
 LAST_WORDS_S = 3.0
 """How long what the agent still has to say may take after it hung up."""
 
+FIRST_STATE = "initializing"
+"""What an agent shows from its join on, until something is known."""
+
 
 class Mouth:
     """Speaks replies, falls silent when the caller cuts in, and shows front-ends what it does.
 
-    Two tasks: `say` and `show`. `take` is synchronous: nothing may come between a barge-in and its flush.
+    Three tasks: `say`, `show` and `tell_quiet`. `take` is synchronous: nothing may come between a barge-in and its
+    flush.
     """
 
-    def __init__(self, room: AgentRoom, permit: Permit, journal: Journal, voice: VoiceSpec) -> None:
-        self._room = room
+    def __init__(self, permit: Permit, journal: Journal, voice: VoiceSpec) -> None:
+        self._room: AgentRoom | None = None
+        self._entered = asyncio.Event()
+        """Set once there is a room to speak into."""
+        self._heard_in: AgentRoom | None = None
+        """The room in which somebody subscribed to our track, or was waited for long enough."""
         self._permit = permit
         self._journal = journal
         self._barge_in = (voice.turn_detection or {}).get("interrupt_response") is not False
         self._turn = Turn(barge_in=self._barge_in)
         self._playout = Playout()
+        self._lull = Lull()
+        self._is_quiet = False
+        self._moved = asyncio.Event()
+        """Set when something changed that may begin or end a quiet moment."""
+        self._is_shut = False
+        """Nothing is said any more: the call is over."""
         self._speech = asyncio.Event()
         self._all_said = asyncio.Event()
         """Set while everything that may be handed over has been."""
@@ -41,7 +57,7 @@ class Mouth:
         """Whether speech is being held back because the room is not surely ours."""
         self._audible = False
         """Whether the open reply was heard yet; a reply opens up to two seconds before its first sound."""
-        self._state = "initializing"
+        self._state = FIRST_STATE
         self._state_changed = asyncio.Event()
         self.is_out = False
         """The room is out of reach at the moment: nothing is said into it."""
@@ -55,16 +71,31 @@ class Mouth:
         """Milliseconds of speech dropped because the voice sent a minute ahead."""
         return self._playout.dropped_ms
 
-    def attach(self) -> None:
-        """A voice session is ready: its floor is nobody's."""
+    def enter(self, room: AgentRoom) -> None:
+        """Speak into this room from now on: we are in it, and our track is published."""
+        self._room = room
+        self._entered.set()
+        if self._state != FIRST_STATE:  # that one our token says
+            self._state_changed.set()
+        self._moved.set()
+
+    def attach(self, *, owes: bool) -> None:
+        """A voice session is ready: its floor is nobody's. `owes`: it is to speak first."""
         self._turn = Turn(barge_in=self._barge_in)
+        self._lull.attached(owes=owes, now=asyncio.get_running_loop().time())
         self._show_floor()
 
     def detach(self) -> None:
         """The voice session is over; what it said is still to be heard to its end."""
         self._turn = Turn(barge_in=self._barge_in)
+        self._lull.detached()
         self._playout.finish()
         self._speech.set()
+        self._show_floor()
+
+    def heard_ms(self, reply: str) -> int:
+        """Milliseconds of a reply that the caller has heard, or had when it was cut off."""
+        return self._playout.heard_ms(reply, ahead_ms=self._ahead_ms())
 
     def take(self, event: VoiceEvent) -> None:
         """One event of the voice."""
@@ -72,11 +103,13 @@ class Mouth:
             if self._playout.push(event.reply, event.pcm):
                 self._all_said.clear()
                 self._speech.set()
+                self._note_quiet(False)
             return
         beat = beat_of(event)
         if beat is None:
             return
         surprises = self._turn.surprises
+        self._lull.take(beat, now=asyncio.get_running_loop().time())
         if self._turn.advance(beat):
             self._flush(beat)
         if self._turn.surprises > surprises:
@@ -93,8 +126,9 @@ class Mouth:
         self._show_floor()
 
     def hush(self) -> None:
-        """Stop playing, now."""
-        self._playout.flush(ahead_ms=self._room.clear(), open_reply=self._open_reply)
+        """Stop playing, now and for good."""
+        self._is_shut = True
+        self._playout.flush(ahead_ms=self._clear(), open_reply=self._open_reply)
 
     async def last_words(self) -> None:
         """Let the caller hear what the agent said before it hung up, within reason."""
@@ -102,18 +136,25 @@ class Mouth:
             async with asyncio.timeout(LAST_WORDS_S):
                 self._speech.set()
                 await self._all_said.wait()
-                await self._room.played_out()
+                if self._room is not None:
+                    await self._room.played_out()
         except TimeoutError:
             return  # a peer that sent that far ahead of time is cut
 
-    async def say(self, joined: asyncio.Event) -> None:
-        """Task: hand speech to the room, frame by frame, once we are in and somebody listens."""
-        await joined.wait()
-        await self._room.listened_to(limit_s=UNHEARD_S)
+    async def say(self) -> None:
+        """Task: hand speech to the room, frame by frame, once we are in and somebody listens.
+
+        Raises:
+            RoomUnreachable: the room takes no frames any more. Begun again, it goes on with the next frame.
+        """
+        await self._entered.wait()
         while True:
+            room = await self._room_with_ears()
             await self._speech.wait()
+            if room is not self._room:
+                continue
             frame = self._playout.take()
-            if frame is None:
+            if frame is None or self._is_shut:
                 self._speech.clear()
                 self._all_said.set()
                 self._show_floor()
@@ -121,23 +162,61 @@ class Mouth:
                 self._hold_back()
             elif self._is_worth_saying(frame):
                 self._is_hushed = False
-                await self._room.play(frame)
+                await room.play(frame)
 
-    async def show(self, joined: asyncio.Event) -> None:
+    async def show(self) -> None:
         """Task: tell front-ends the newest state; one that changed again meanwhile is skipped."""
-        await joined.wait()
+        await self._entered.wait()
         while True:
             await self._state_changed.wait()
             self._state_changed.clear()
-            if not await self._room.show({"lk.agent.state": self._state}):
+            if self._room is not None and not await self._room.show({"lk.agent.state": self._state}):
                 self._state_changed.set()
+
+    async def tell_quiet(self) -> None:
+        """Task: tell the journal when nobody speaks any more. That somebody does is told where it happens."""
+        await self._entered.wait()
+        while True:
+            self._moved.clear()
+            wait_s = self._quiet_in_s()
+            self._note_quiet(wait_s == 0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s or None):
+                    await self._moved.wait()
+
+    async def _room_with_ears(self) -> AgentRoom:
+        """The room, once somebody in it heard of our track: at once, unless the room is a new one."""
+        while (room := self._room) is not self._heard_in:
+            assert room is not None  # entered
+            await room.listened_to(limit_s=UNHEARD_S)
+            if room is self._room:
+                self._heard_in = room
+        assert room is not None
+        return room
+
+    def _quiet_in_s(self) -> float | None:
+        if self._playout.queued_ms or not self._entered.is_set():
+            return None
+        now = asyncio.get_running_loop().time()
+        return self._lull.comes_in_s(self._turn.floor, playing_s=self._ahead_ms() / 1000, now=now)
+
+    def _note_quiet(self, is_quiet: bool) -> None:
+        if is_quiet != self._is_quiet:
+            self._is_quiet = is_quiet
+            self._journal.quiet(is_quiet)
+
+    def _ahead_ms(self) -> int:
+        return self._room.ahead_ms if self._room is not None else 0
+
+    def _clear(self) -> int:
+        return self._room.clear() if self._room is not None else 0
 
     def _hold_back(self) -> None:
         """One frame not said; with the first one, what was handed over before and is still to be sent goes as well."""
         self.frames_muted += 1
         if not self._is_hushed:
             self._is_hushed = True
-            self._room.clear()
+            self._clear()
 
     def _is_worth_saying(self, frame: bytes) -> bool:
         """All but the silence that opens a reply while we are behind: there time is won back unheard."""
@@ -153,7 +232,7 @@ class Mouth:
         return True
 
     def _flush(self, beat: Beat) -> None:
-        ahead_ms = self._room.clear()
+        ahead_ms = self._clear()
         is_cut = ahead_ms > 0 or self._playout.queued_ms > 0 or beat is Beat.REPLY_INTERRUPTED
         heard_ms = self._playout.flush(ahead_ms=ahead_ms, open_reply=self._open_reply)
         if is_cut and self._audible:
@@ -171,3 +250,7 @@ class Mouth:
         if state != self._state:
             self._state = state
             self._state_changed.set()
+        if self._turn.floor is Floor.NOBODY:
+            self._moved.set()
+        if self._is_quiet and self._quiet_in_s() != 0:
+            self._note_quiet(False)

@@ -28,7 +28,8 @@ class Playout:
         self._queued_bytes = 0
         self._reply = ""
         self._handed_bytes = 0
-        self._flushed: deque[str] = deque(maxlen=MAX_FLUSHED_REPLIES)
+        self._flushed: dict[str, int] = {}
+        """Flushed replies, oldest first: how many milliseconds of each were heard."""
         self.dropped_ms = 0
 
     @property
@@ -89,11 +90,23 @@ class Playout:
         Returns:
             Milliseconds of the reply that the caller has heard. A second call returns the same number.
         """
-        if self._reply not in self._flushed:
-            self._handed_bytes = max(self._handed_bytes - ahead_ms * BYTES_PER_MS, 0)
-        for reply in (self._reply, open_reply):
-            if reply and reply not in self._flushed:
-                self._flushed.append(reply)
+        heard_ms = self.heard_ms(self._reply, ahead_ms=ahead_ms)
+        self._handed_bytes = heard_ms * BYTES_PER_MS
+        self._forget(self._reply, heard_ms)
+        self._forget(open_reply, 0)
         self._pieces.clear()
         self._queued_bytes = 0
-        return self._handed_bytes // BYTES_PER_MS
+        return heard_ms
+
+    def heard_ms(self, reply: str, *, ahead_ms: int) -> int:
+        """Milliseconds of a reply that the caller has heard so far, or had when it was flushed; 0 for one unknown."""
+        if reply in self._flushed:
+            return self._flushed[reply]
+        return max(self._handed_bytes // BYTES_PER_MS - ahead_ms, 0) if reply == self._reply else 0
+
+    def _forget(self, reply: str, heard_ms: int) -> None:
+        if not reply or reply in self._flushed:
+            return
+        self._flushed[reply] = heard_ms
+        while len(self._flushed) > MAX_FLUSHED_REPLIES:
+            del self._flushed[next(iter(self._flushed))]

@@ -5,6 +5,7 @@ The caller's words are data: quoted, escaped, capped, and marked as nothing to o
 
 import json
 from collections import deque
+from collections.abc import Iterable
 
 from bridge.spec import Said
 
@@ -23,14 +24,20 @@ INTRODUCTION = (
 class Memory:
     """The last turns of a call. Bounded, oldest dropped."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Iterable[Said] = ()) -> None:
+        """Begin with what former owners of the call remembered."""
         self._turns: deque[Said] = deque(maxlen=MAX_TURNS)
+        for turn in turns:
+            self.add(turn)
 
-    def add(self, turn: Said) -> None:
-        """Remember a turn; one without words is not remembered."""
-        text = turn.text.strip()
-        if text:
-            self._turns.append(Said(turn.who, text[:MAX_TURN_CHARS], turn.cut_ms))
+    def add(self, turn: Said) -> Said | None:
+        """Remember a turn, and return it as it is remembered; one without words is not, that is None."""
+        text = turn.text.strip()[:MAX_TURN_CHARS]
+        if not text:
+            return None
+        kept = Said(turn.who, text, turn.cut_ms)
+        self._turns.append(kept)
+        return kept
 
     def extend(self, prompt: str) -> str:
         """The prompt with the recap behind it, or as it is when nothing was said yet."""

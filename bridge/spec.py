@@ -139,7 +139,7 @@ class Outcome:
     """Callers seen in the room: participant sid -> joined, Unix ms as LiveKit says it."""
     joined_ms: int | None = None
     voice_ready_ms: int | None = None
-    """From the start of `carry`, as are all the times here."""
+    """From the start of `carry`, as are all the times here; after standing by the others count from the cue."""
     first_sound_ms: int | None = None
     call_ms: int = 0
     replies: int = 0
@@ -220,6 +220,11 @@ class Stop:
     def is_asked(self) -> bool:
         """Whether somebody asked."""
         return self._asked.is_set()
+
+    @property
+    def ending(self) -> Ending:
+        """What was asked for, once something was."""
+        return self._ending
 
     async def wait(self) -> Ending:
         """Wait until somebody asks, and return the ending."""

@@ -71,6 +71,10 @@ class AssemblyAI:
         session["output"] = {"voice": voice, "format": {"encoding": "audio/pcm"}}
         return orjson.dumps({"type": "session.update", "session": session})
 
+    def instruct(self, prompt: str) -> bytes:
+        """Other instructions in mid-session: they count from the next turn, and never make the agent speak."""
+        return orjson.dumps({"type": "session.update", "session": {"system_prompt": prompt}})
+
     def audio(self, pcm: bytes | memoryview) -> bytes:
         """A piece of the caller's audio. Concatenated: base64 needs no escaping, a serializer costs ten times more."""
         return _AUDIO_HEAD + pybase64.b64encode(pcm) + _AUDIO_TAIL

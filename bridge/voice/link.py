@@ -95,6 +95,14 @@ class VoiceLink:
         """
         await self._send(self._dialect.audio(pcm))
 
+    async def instruct(self, voice: VoiceSpec) -> None:
+        """Give the voice another prompt, from the next turn on; whatever else of `voice` differs stays as it was.
+
+        Raises:
+            VoiceClosed: the link broke.
+        """
+        await self._send(self._dialect.instruct(voice.prompt))
+
     async def events(self) -> AsyncGenerator[VoiceEvent, None]:
         """Yield what the voice says, to the end.
 

@@ -1,135 +1,18 @@
 """One call as `carry` carries it: a real room, the voice simulator, and a synthetic caller as witness inside."""
 
 import asyncio
-import contextlib
-import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from livekit import api
 
-from bridge import Ending, LinkSpec, Outcome, Said, SessionSpec, Stop, VoiceSpec, carry
-from bridge.caller.caller import Caller
+from bridge import Ending
 from bridge.caller.wav import hello, interruption
-from bridge.simulator import Faults, Running, Simulator, SimulatorOptions
-from bridge.tokens import agent_token
-from deploy.local.livekit_server import LiveKitServer
+from bridge.simulator import Faults
+from tests.bridge.desk import Desk
 
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(120)]
-
-QUICK = SimulatorOptions(endpoint_ms=600, lead_silence_ms=100, barge_in_ms=600, onset_ms=300)
-"""Turn times far below the vendor's: these tests are about what we do with them."""
-
-
-@dataclass
-class Owner:
-    """The owner of the room, as a call sees it: permit and journal, set by the test."""
-
-    speak: bool = True
-    join: bool = True
-    confirms: bool = True
-    mint: Callable[[], str] = str
-    is_quiet: bool = False
-    turns: list[Said] = field(default_factory=list)
-    story: list[str] = field(default_factory=list)
-    told: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def may_speak(self) -> bool:
-        return self.speak
-
-    def may_join(self) -> bool:
-        return self.join
-
-    async def confirm(self) -> bool:
-        return self.confirms
-
-    def connected(self) -> None:
-        self.told.set()
-
-    def disconnected(self) -> None:
-        self.told.set()
-
-    def token(self) -> str:
-        return self.mint()
-
-    def turn(self, said: Said) -> None:
-        self.turns.append(said)
-        self.told.set()
-
-    def quiet(self, is_quiet: bool) -> None:
-        self.is_quiet = is_quiet
-        self.told.set()
-
-    def event(self, name: str, **facts: int | float | str) -> None:
-        self.story.append(name)
-        self.told.set()
-
-    def callers(self, present: Mapping[str, int]) -> None:
-        return
-
-    async def until(self, name: str, count: int = 1) -> None:
-        """Wait until the call told this step so many times."""
-        async with asyncio.timeout(20):
-            while self.story.count(name) < count:
-                self.told.clear()
-                await self.told.wait()
-
-
-@dataclass
-class Desk:
-    """What a test needs to make calls."""
-
-    livekit: LiveKitServer
-    simulator: Running
-    room: str = field(default_factory=lambda: f"session-{uuid.uuid4().hex[:8]}")
-    owner: Owner = field(default_factory=Owner)
-    stop: Stop = field(default_factory=Stop)
-
-    def spec(
-        self, *, secret: str = "", key: str = "any", voices: tuple[str, ...] = ("alba",), **more: object
-    ) -> SessionSpec:
-        self.owner.mint = lambda: agent_token(
-            self.livekit.api_key,
-            secret or self.livekit.api_secret,
-            room=self.room,
-            identity="voice-agent",
-            name="Agent",
-            attributes={},
-        )
-        defaults: dict[str, object] = {"nobody_s": 15.0, "linger_s": 0.5}
-        return SessionSpec(
-            room=self.room,
-            url=self.livekit.url,
-            identity="voice-agent",
-            voice=VoiceSpec(prompt="You are a test.", greeting="Hello.", voices=voices),
-            link=LinkSpec(dialect="assemblyai", url=self.simulator.url, key=key),
-            **{**defaults, **more},  # type: ignore[arg-type]  # a test's keywords
-        )
-
-    def caller(self) -> Caller:
-        return Caller(self.livekit.url, room=self.room, key=self.livekit.api_key, secret=self.livekit.api_secret)
-
-    async def carry(self, spec: SessionSpec) -> Outcome:
-        """One call to its end, the good-bye to the voice included."""
-        async with asyncio.TaskGroup() as farewells:
-            return await carry(spec, permit=self.owner, journal=self.owner, stop=self.stop, farewells=farewells)
-
-    @contextlib.asynccontextmanager
-    async def call(self, spec: SessionSpec | None = None) -> AsyncIterator[asyncio.Task[Outcome]]:
-        """A call beside the block; at its end the call must have ended, or is ended."""
-        async with asyncio.TaskGroup() as group:
-            call = group.create_task(self.carry(spec or self.spec()))
-            yield call
-            self.stop.ask(Ending.STOPPED)
-
-
-@pytest.fixture
-async def desk(livekit: LiveKitServer) -> AsyncIterator[Desk]:
-    async with Simulator(QUICK).serve() as simulator:
-        yield Desk(livekit, simulator)
-        await simulator.until(lambda sessions: all(session.ending is not None for session in sessions))
-        assert all(session.violations == {} for session in simulator.sessions())
 
 
 async def test_a_call_greets_listens_answers_and_ends_with_its_caller(desk: Desk) -> None:
@@ -242,32 +125,6 @@ async def test_the_owner_ends_a_call_with_its_own_reason(desk: Desk) -> None:
     assert all(session.ended_by_session_end for session in desk.simulator.sessions())
 
 
-async def test_a_second_agent_evicts_the_first(desk: Desk) -> None:
-    """LiveKit keeps one participant of an identity; whoever is put out ends its own voice session."""
-    second = Desk(desk.livekit, desk.simulator, room=desk.room)
-    async with desk.caller() as caller, desk.call() as first_call:
-        await caller.agent_heard()
-        async with second.call():
-            outcome = await first_call
-            await second.owner.until("joined")
-    assert outcome.ending is Ending.IDENTITY_TAKEN
-    assert caller.witness.audible_max <= 1
-    assert all(session.ended_by_session_end for session in desk.simulator.sessions())
-
-
-async def test_a_stale_agent_is_evicted_by_its_successor(desk: Desk) -> None:
-    """Put out of a room that is no longer its own, an agent says so: a lost lease, not a stolen identity."""
-    second = Desk(desk.livekit, desk.simulator, room=desk.room)
-    async with desk.caller() as caller, desk.call() as first_call:
-        await caller.agent_heard()
-        desk.owner.confirms = False
-        async with second.call():
-            outcome = await first_call
-            await second.owner.until("joined")
-    assert (outcome.ending, outcome.code) == (Ending.LEASE_LOST, "evicted")
-    assert "evicted" in desk.owner.story
-
-
 async def test_a_room_deleted_by_the_operator_is_over(desk: Desk) -> None:
     """The server's reason decides what becomes of the room."""
     async with desk.caller() as caller, desk.call() as call:
@@ -321,10 +178,7 @@ async def test_an_unknown_voice_falls_back(desk: Desk) -> None:
 
 async def test_an_unreachable_livekit_is_told_from_a_refusal(desk: Desk) -> None:
     """A later attempt may help."""
-    spec = desk.spec()
-    outcome = await desk.carry(
-        SessionSpec(**{**{f: getattr(spec, f) for f in spec.__slots__}, "url": "ws://127.0.0.1:1"})
-    )
+    outcome = await desk.carry(replace(desk.spec(), url="ws://127.0.0.1:1"))
     assert outcome.ending is Ending.ROOM_UNREACHABLE
 
 

@@ -77,7 +77,6 @@ class Carrier:
         self._renewed_at = self._loop.time()
         self._is_answered = True
         metrics.CAPACITY.set(settings.capacity)
-        metrics.IN_USE.set_function(lambda: self.in_use)
 
     # --- what others ask ------------------------------------------------------------
 

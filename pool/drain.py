@@ -10,6 +10,10 @@ import enum
 LEAVE_S = 5.0
 """What the calls that are still there after the grace get to leave cleanly and release their rooms."""
 
+JOINING_LIMIT_S = 24.0
+"""What is still on its way into a room then, as long as the SDK may take for that (25 s from when it began). Together
+with `LEAVE_S` it stays within the 30 s that an orchestrator waits after the grace."""
+
 
 class Phase(enum.Enum):
     """How far a carrier is on its way out."""
@@ -22,8 +26,9 @@ class Phase(enum.Enum):
 class Drain:
     """One carrier's way out; it starts once and never goes back."""
 
-    def __init__(self, *, grace_s: float, leave_s: float = LEAVE_S) -> None:
+    def __init__(self, *, grace_s: float, hand_over_after_s: float = float("inf"), leave_s: float = LEAVE_S) -> None:
         self._grace_s = grace_s
+        self._hand_over_after_s = hand_over_after_s
         self._leave_s = leave_s
         self._asked_at: float | None = None
 
@@ -42,6 +47,14 @@ class Drain:
     def is_asked(self) -> bool:
         """Whether no more calls may be taken."""
         return self._asked_at is not None
+
+    @property
+    def hands_over_at(self) -> float:
+        """From when on calls that have not ended are passed to other carriers, until the grace ends.
+
+        Infinite while nobody asked, and where calls are never handed over.
+        """
+        return float("inf") if self._asked_at is None else self._asked_at + self._hand_over_after_s
 
     @property
     def grace_ends_at(self) -> float:

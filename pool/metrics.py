@@ -1,10 +1,15 @@
-"""Series of a worker. No room labels: a room name is unbounded, and may hold a phone number."""
+"""Series of a carrier; its parent merges those of all.
+
+No room labels: a room name is unbounded, and may hold a phone number.
+"""
 
 from prometheus_client import Counter, Gauge, Histogram
 
-CAPACITY = Gauge("roompool_capacity", "Calls this worker may carry at one time.")
-IN_USE = Gauge("roompool_in_use", "Calls this worker holds, those on their way in and out included.")
-DRAINING = Gauge("roompool_draining", "1 while this worker takes no more calls.")
+CAPACITY = Gauge("roompool_capacity", "Calls this worker may carry at one time.", multiprocess_mode="livesum")
+IN_USE = Gauge(
+    "roompool_in_use", "Calls this worker holds, those on their way in and out included.", multiprocess_mode="livesum"
+)
+DRAINING = Gauge("roompool_draining", "Carriers that take no more calls.", multiprocess_mode="livesum")
 CLAIMS = Counter("roompool_claims_total", "Attempts to claim a room, by answer.", ["answer"])
 WAITED_SECONDS = Histogram(
     "roompool_waited_seconds",
@@ -24,7 +29,11 @@ QUEUE_RESTARTS = Counter(
 JOBS_SET_ASIDE = Counter("roompool_jobs_set_aside_total", "Queue entries that could not be run, by reason.", ["reason"])
 SWEEPS_FAILED = Counter("roompool_sweeps_failed_total", "Sweeps that Redis did not answer.")
 RECONCILES = Counter("roompool_reconciles_total", "Looks at LiveKit's list of rooms, by how they went.", ["outcome"])
-LOOP_LAG_SECONDS = Gauge("roompool_loop_lag_seconds", "How late the event loop's last timer was.")
+LOOP_LAG_SECONDS = Gauge(
+    "roompool_loop_lag_seconds",
+    "How late a carrier's event loop was last, of the latest one.",
+    multiprocess_mode="livemax",
+)
 STORY_DROPPED = Counter("roompool_story_dropped_total", "Entries for `roompool why` dropped because Redis was away.")
 HANDOVERS = Counter("roompool_handovers_total", "Tries to hand a call to another worker, by result.", ["result"])
 STAND_BYS = Counter(

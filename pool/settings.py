@@ -62,6 +62,18 @@ class PoolSettings(BridgeSettings):
         le=3_600,
         description="the seconds that a call goes on while Redis is unreachable, counted from the last renewal",
     )
+    recycle_calls: int = Field(
+        default=1000,
+        alias="ROOMPOOL_RECYCLE_CALLS",
+        ge=0,
+        description="the calls after which an idle carrier is replaced by a fresh process; 0 for never",
+    )
+    recycle_rss_mb: int = Field(
+        default=512,
+        alias="ROOMPOOL_RECYCLE_RSS_MB",
+        ge=0,
+        description="the resident megabytes above which an idle carrier is replaced by a fresh process; 0 for never",
+    )
     revision: str = Field(
         default="",
         alias="ROOMPOOL_REVISION",

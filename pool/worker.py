@@ -1,31 +1,27 @@
-"""One carrier as a process: run, quiet, stop. What `roompool worker` does.
+"""One carrier as a process of its own: run, quiet, stop. `pool.carrier_main` starts it, its parent watches it.
 
 The core loops (renewals, sweep, queue) are children of one group: when one of them ends unexpectedly, the process ends,
-its leases run out, and others take over. A worker that is half alive is worse than none.
+its parent frees its rooms, and others take over. A carrier that is half alive is worse than none.
 """
 
 import asyncio
 import contextlib
 import os
-import secrets
-import signal
 import socket
-import string
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
+from typing import NoReturn, assert_never
 
 import structlog
 from redis.exceptions import RedisError
 
 from pool import metrics
 from pool.base.errors import SettingsInvalid
-from pool.base.ops import always_live, serve_ops
 from pool.carrier import Carrier
 from pool.contract import RoomRules
-from pool.drain import LEAVE_S, Drain, Phase
+from pool.drain import JOINING_LIMIT_S, LEAVE_S, Drain, Phase
 from pool.journal import DecisionLog
 from pool.reconcile import Reconciler
 from pool.registry import CarrierRecord, Carriers, Rooms
@@ -33,90 +29,86 @@ from pool.registry.connect import lease_redis
 from pool.room_control import LiveKitRooms
 from pool.settings import PoolSettings
 from pool.sweep import sweep_forever
+from pool.tether import (
+    EXIT_FAILED,
+    EXIT_FORCED,
+    EXIT_SETTINGS,
+    Birth,
+    Order,
+    Orders,
+    Refusal,
+    Report,
+    Terms,
+    line_of,
+    write_or_drop,
+)
 from pool.wake import WakeOptions, WakeWorker, run_wake_workers
 
 log = structlog.get_logger()
 
 BEAT_S = 2.0
-"""How often a carrier says that it lives; `roompool ps` shows the age."""
+"""How often a carrier says that it lives; `roompool ps` shows the age. The answer is whether somebody wants it gone."""
+
+REPORT_S = 1.0
+"""How often it says so to its parent, and at once when that matters."""
 
 RECONCILE_S = 5.0
 """A caller whose webhook was lost waits at most this, and the time a list takes."""
 
 STORY_LIMIT_S = 1.0
-"""For the last entries of `roompool why` when a worker stops."""
+"""For the last entries of `roompool why` when a carrier stops."""
 
 STOP_LIMIT_S = 10.0
 """For everything that is left to do when the last call is out; then the process leaves, whatever is stuck in it."""
 
-JOINING_LIMIT_S = 24.0
-"""The same while calls are still on their way into a room, as long as the SDK may take for that (25 s from when it
-began). Together with `LEAVE_S` it stays within the 30 s that an orchestrator waits after the grace."""
-
 REDIS_SILENCE_S = 5.0
-"""After so long without an answer of Redis a worker says that it is not ready. Its calls go on."""
+"""After so long without an answer of Redis a carrier says that it is not ready. Its calls go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """Where this worker answers probes; port 0 is a free one."""
+def run_carrier(settings: PoolSettings, birth: Birth, orders: Orders) -> NoReturn:
+    """Run one carrier until it was told to end and is empty, then end the process: 0, or the status that says why.
 
-    ops_host: str = "127.0.0.1"
-    ops_port: int = 0
-    stop_limit_s: float = STOP_LIMIT_S
-
-
-def run_worker(settings: PoolSettings, options: WorkerOptions) -> None:
-    """Run one carrier until SIGTERM or SIGINT has drained it, then end the process: 0, or 1 after a bug."""
+    Leaving through the interpreter's own shutdown can abort in the SDK's threads (seen).
+    """
+    structlog.contextvars.bind_contextvars(carrier=birth.carrier)
+    status = EXIT_FAILED
     try:
-        asyncio.run(Worker(settings, options).run())
-    except SettingsInvalid:
-        raise  # a port that cannot be had is the operator's to mend, and said in words
+        asyncio.run(CarrierRun(settings, birth).run(orders))
+        status = 0
+    except SettingsInvalid as error:  # found out by asking a server
+        write_or_drop(birth.reports_fd, line_of(Refusal(error.problems)))
+        status = EXIT_SETTINGS
     except BaseException as error:
-        log.error("worker_failed", exc_info=error)
-        _leave(1)
-    _leave(0)
+        log.error("carrier_failed", exc_info=error)
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
 
 
-def _leave(status: int) -> NoReturn:
-    """End the process now: leaving through the interpreter's own shutdown can abort in the SDK's threads (seen)."""
-    sys.stderr.flush()
-    os._exit(status)
+class CarrierRun:
+    """1. Reports to the parent. 2. Holds the carrier and its loops. 3. Drains when it is told, or somebody wants it."""
 
-
-class Worker:
-    """1. Serves probes. 2. Holds the carrier and its loops. 3. Drains on a signal."""
-
-    def __init__(self, settings: PoolSettings, options: WorkerOptions) -> None:
+    def __init__(self, settings: PoolSettings, birth: Birth) -> None:
         self._settings = settings
-        self._options = options
-        # Letters, because long runs of digits are masked in logs, and an id must read alike everywhere.
-        nonce = "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
-        self._id = f"{socket.gethostname()[:40]}-{os.getpid()}-{nonce}"
+        self._birth = birth
         self._started_unix_ms = int(time.time() * 1000)
-        self._drain = Drain(grace_s=settings.grace_s)
-        self._signalled = asyncio.Event()
+        self._drain = Drain(grace_s=settings.grace_s, hand_over_after_s=settings.handover_after_s)
+        self._draining = asyncio.Event()
+        self._told_to_end = asyncio.Event()
         self._hurried = asyncio.Event()
+        self._news = asyncio.Event()
         self._forced: asyncio.TimerHandle | None = None
 
-    async def run(self) -> None:
-        """Carry calls until asked to stop and empty."""
+    async def run(self, orders: Orders) -> None:
+        """Carry calls until told to end and empty."""
+        self._say_terms()
         async with self._parts() as (carrier, rooms, carriers, reconciler):
-            ready = _ready(carrier, self._drain)
-            async with serve_ops(
-                live=always_live, ready=ready, host=self._options.ops_host, port=self._options.ops_port
-            ) as port:
-                with _signals(self._on_signal):
-                    log.info(
-                        "worker_ready",
-                        carrier=self._id,
-                        capacity=self._settings.capacity,
-                        ops_url=f"http://{self._options.ops_host}:{port}",
-                    )
-                    await self._serve(carrier, rooms, carriers, reconciler)
+            loop = asyncio.get_running_loop()
+            orders.listen(lambda order: loop.call_soon_threadsafe(self._on_order, order, carrier))
+            await self._serve(carrier, rooms, carriers, reconciler)
             with contextlib.suppress(RedisError, OSError):  # the record ends by itself
-                await carriers.gone(self._id)
-        log.info("worker_stopped", carrier=self._id)
+                await carriers.gone(self._birth.carrier)
+        log.info("carrier_stopped")
 
     @contextlib.asynccontextmanager
     async def _parts(self) -> AsyncIterator[tuple[Carrier, Rooms, Carriers, Reconciler]]:
@@ -126,13 +118,13 @@ class Worker:
         try:
             async with LiveKitRooms.open(settings.livekit_url, settings.livekit_api_key, secret) as room_list:
                 rooms = Rooms(redis)
-                carrier = Carrier(self._id, rooms, DecisionLog(redis), settings)
+                carrier = Carrier(self._birth.carrier, rooms, DecisionLog(redis), settings)
                 reconciler = Reconciler(
                     redis,
                     rooms,
                     room_list,
                     rules=RoomRules(settings.rooms, settings.agent_identity),
-                    carrier_id=self._id,
+                    carrier_id=self._birth.carrier,
                 )
                 yield carrier, rooms, Carriers(redis), reconciler
         finally:
@@ -148,14 +140,16 @@ class Worker:
                 _forever(core, "sweep", sweep_forever(carrier, rooms)),
                 _forever(core, "reconcile", self._reconcile(reconciler)),
                 _forever(core, "beat", self._beat(carrier, carriers)),
+                _forever(core, "report", self._report(carrier)),
             ]
             queue = core.create_task(
                 run_wake_workers(lambda: self._wake_worker(carrier), stop_queue, on_restart=metrics.QUEUE_RESTARTS.inc),
                 name="queue",
             )
-            await self._signalled.wait()
+            await self._draining.wait()
             await self._drain_calls(carrier, carriers, stop_queue)
-            limit_s = JOINING_LIMIT_S if carrier.in_use else self._options.stop_limit_s
+            await self._told_to_end.wait()
+            limit_s = JOINING_LIMIT_S if carrier.in_use else STOP_LIMIT_S
             self._force_at(asyncio.get_running_loop().time() + limit_s)
             await queue
             carrier.abandon_calls()
@@ -164,21 +158,60 @@ class Worker:
             for loop in loops:
                 loop.cancel()
 
+    # --- on the way out ---------------------------------------------------------------
+
+    def _on_order(self, order: Order, carrier: Carrier) -> None:
+        match order:
+            case Order.LOOK:
+                carrier.want_claim()
+            case Order.RETIRE:
+                if not carrier.in_use:  # else it is asked again when it has none
+                    self._end_when_empty()
+            case Order.DRAIN:
+                self._end_when_empty()
+            case Order.HURRY:
+                self._end_when_empty()
+                self._hurried.set()
+            case _:
+                assert_never(order)
+
+    def _end_when_empty(self) -> None:
+        """Told to end. Told again, nothing changes, the deadlines least of all."""
+        self._begin_to_drain()
+        if not self._told_to_end.is_set():
+            self._told_to_end.set()
+            self._force_at(max(asyncio.get_running_loop().time(), self._drain.stops_at) + JOINING_LIMIT_S)
+
+    def _begin_to_drain(self) -> None:
+        self._drain.ask(asyncio.get_running_loop().time())
+        self._draining.set()
+        self._news.set()
+
     async def _drain_calls(self, carrier: Carrier, carriers: Carriers, stop_queue: asyncio.Event) -> None:
         """No new rooms; calls end by themselves up to the grace; the rest leaves and is released for others."""
         loop = asyncio.get_running_loop()
-        self._drain.ask(loop.time())
-        self._force_at(self._drain.stops_at + JOINING_LIMIT_S)
         carrier.quiet()
         stop_queue.set()
         log.info("draining", calls=carrier.in_use, grace_s=self._settings.grace_s)
         with contextlib.suppress(RedisError, OSError):  # `ps` shows it a beat later
             await carriers.beat(self._record(carrier))
-        await self._until_empty(carrier, self._drain.grace_ends_at, self._hurried)
+        async with asyncio.TaskGroup() as group:
+            passing = group.create_task(self._hand_over(carrier), name="hand_over")
+            await self._until_empty(carrier, self._drain.grace_ends_at, self._hurried)
+            passing.cancel()
         if self._drain.phase(loop.time(), in_use=carrier.in_use) is not Phase.STOPPED:
             log.warning("stopping_calls", calls=carrier.in_use)
             carrier.stop_calls()
             await self._until_empty(carrier, loop.time() + LEAVE_S, asyncio.Event())
+        self._news.set()
+
+    async def _hand_over(self, carrier: Carrier) -> None:
+        """Task, cancelled when no call is left or the grace is over: pass calls on, once they had time to end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._drain.hands_over_at):
+                await asyncio.Event().wait()
+        log.info("handing_over", calls=carrier.in_use, after_s=round(self._settings.handover_after_s, 1))
+        await carrier.hand_over_forever()
 
     async def _until_empty(self, carrier: Carrier, at: float, hurry: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
@@ -202,19 +235,16 @@ class Worker:
 
     def _force(self) -> None:
         tasks = sorted(task.get_name() for task in asyncio.all_tasks())
-        log.error("stop_forced", carrier=self._id, tasks=tasks[:20], cure="please report this line: a bug of roompool")
-        _leave(0)  # every call has been asked to leave, and whatever lease is left ends by itself
+        log.error("stop_forced", tasks=tasks[:20], cure="please report this line: a bug of roompool")
+        sys.stderr.flush()
+        os._exit(EXIT_FORCED)  # every call has been asked to leave; the parent frees what is left
 
-    def _on_signal(self) -> None:
-        """The first asks to drain, the second not to wait for calls to end."""
-        if self._signalled.is_set():
-            self._hurried.set()
-        self._signalled.set()
+    # --- loops ------------------------------------------------------------------------
 
     def _wake_worker(self, carrier: Carrier) -> WakeWorker:
         options = WakeOptions(
             carrier=carrier,
-            carrier_id=self._id,
+            carrier_id=self._birth.carrier,
             has_room=carrier.has_room,
             room_made=carrier.room_made,
             on_set_aside=lambda reason: metrics.JOBS_SET_ASIDE.labels(reason.value).inc(),
@@ -228,17 +258,61 @@ class Worker:
             await asyncio.sleep(RECONCILE_S)
 
     async def _beat(self, carrier: Carrier, carriers: Carriers) -> None:
+        """Task. Whoever is wanted out stays up and idle, and says so: an orchestrator would only start it again."""
         while True:
             try:
-                await carriers.beat(self._record(carrier))
+                if await carriers.beat(self._record(carrier)) and not self._drain.is_asked:
+                    log.info("wanted_out")
+                    self._begin_to_drain()
             except (RedisError, OSError) as error:
                 log.debug("beat_failed", error=type(error).__name__)
             await asyncio.sleep(BEAT_S)
 
+    async def _report(self, carrier: Carrier) -> None:
+        """Task. A parent that does not read misses reports, and nothing else."""
+        while True:
+            self._news.clear()
+            report = self._how_it_is(carrier)
+            metrics.IN_USE.set(report.in_use)
+            write_or_drop(self._birth.reports_fd, line_of(report))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPORT_S):
+                    await self._news.wait()
+
+    # --- what it says of itself -------------------------------------------------------
+
+    def _say_terms(self) -> None:
+        terms = Terms(
+            redis_url=self._settings.redis_url.get_secret_value(),
+            capacity=self._settings.capacity,
+            grace_s=self._settings.grace_s,
+            recycle_calls=self._settings.recycle_calls,
+            recycle_rss_bytes=self._settings.recycle_rss_mb << 20,
+        )
+        write_or_drop(self._birth.reports_fd, line_of(terms))
+
+    def _how_it_is(self, carrier: Carrier) -> Report:
+        is_ready, reason = self._readiness(carrier)
+        return Report(
+            is_ready=is_ready,
+            reason=reason,
+            in_use=carrier.in_use,
+            is_draining=self._drain.is_asked,
+            calls_carried=carrier.calls_carried,
+            rss_bytes=resident_bytes(),
+        )
+
+    def _readiness(self, carrier: Carrier) -> tuple[bool, str]:
+        if self._drain.is_asked:
+            return False, "draining" if carrier.in_use else "drained"
+        if carrier.answered_ago_s > REDIS_SILENCE_S:
+            return False, "redis does not answer"
+        return True, "taking calls" if carrier.has_room() else "full"
+
     def _record(self, carrier: Carrier) -> CarrierRecord:
         return CarrierRecord(
-            id=self._id,
-            worker=self._id,
+            id=self._birth.carrier,
+            worker=self._birth.worker,
             host=socket.gethostname(),
             pid=os.getpid(),
             revision=self._settings.revision,
@@ -246,7 +320,16 @@ class Worker:
             in_use=carrier.in_use,
             draining=self._drain.is_asked,
             started_unix_ms=self._started_unix_ms,
+            worker_started_unix_ms=self._birth.worker_started_unix_ms,
         )
+
+
+def resident_bytes(statm: Path = Path("/proc/self/statm")) -> int:
+    """How much memory this process occupies, shared pages included; 0 where nobody says."""
+    try:
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _forever(group: asyncio.TaskGroup, name: str, loop: Coroutine[object, object, None]) -> asyncio.Task[None]:
@@ -257,26 +340,3 @@ def _forever(group: asyncio.TaskGroup, name: str, loop: Coroutine[object, object
         raise RuntimeError(f"{name} ended")
 
     return group.create_task(watched(), name=name)
-
-
-def _ready(carrier: Carrier, drain: Drain) -> Callable[[], tuple[bool, str]]:
-    def ready() -> tuple[bool, str]:
-        if drain.is_asked:
-            return False, "draining"
-        if carrier.answered_ago_s > REDIS_SILENCE_S:
-            return False, "redis does not answer"
-        return True, "taking calls" if carrier.has_room() else "full"
-
-    return ready
-
-
-@contextlib.contextmanager
-def _signals(call: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, call)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

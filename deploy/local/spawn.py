@@ -56,11 +56,12 @@ class Leash:
 def send(pid: int, number: signal.Signals) -> None:
     """Signal a leashed process; nothing happens when it is gone already.
 
-    It leads a session of its own. Where the leash stays beside the command, STOP, CONT and KILL must reach both.
+    It leads a session of its own. STOP and CONT reach all of it: a worker stands still with its carriers. So does KILL
+    where the leash stays beside the command; elsewhere the kernel ends what a killed process has leashed.
     """
-    to_both = not has_death_signal() and number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL)
+    to_all = number in (signal.SIGSTOP, signal.SIGCONT) or (not has_death_signal() and number == signal.SIGKILL)
     try:
-        (os.killpg if to_both else os.kill)(pid, number)
+        (os.killpg if to_all else os.kill)(pid, number)
     except ProcessLookupError:
         return
 

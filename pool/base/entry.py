@@ -1,8 +1,7 @@
 """The outermost frame of every command: logging set up, settings errors told to a person, the status of the process."""
 
+import sys
 from collections.abc import Callable
-
-import typer
 
 from pool.base import logs
 from pool.base.environment import environment
@@ -26,12 +25,14 @@ def launch(command: Callable[[], object]) -> None:
         if problems is None:
             raise
         for problem in problems:
-            typer.echo(problem, err=True)
+            sys.stderr.write(f"{problem}\n")
         raise SystemExit(EXIT_CONFIGURATION) from None
 
 
 def launch_verb(verb: Callable[..., object], *, prog_name: str) -> None:
     """Run one verb of `roompool` by itself: what `python -m <package>` does."""
+    import typer  # not for those who only launch: it is as large as a small program
+
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(verb)
     launch(lambda: app(prog_name=prog_name))

@@ -1,7 +1,8 @@
-"""A worker that was asked to stop ends, also when something in it does not: as a process of its own."""
+"""A carrier that was asked to stop ends, also when something in it does not: as a process whose parent is the test."""
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -11,14 +12,13 @@ from typing import Any
 import pytest
 
 from deploy.local.ports import free_port
+from pool.tether import EXIT_FORCED, Birth
 
 DEAF = """
-import asyncio
-from pool import worker
-from pool.base import logs
-from pool.base.settings import load
+import asyncio, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # as carrier_main does before it loads what we load here
+from pool import carrier_main, tether, worker
 from pool.drain import Drain
-from pool.settings import PoolSettings
 
 async def deaf() -> None:
     while True:
@@ -27,69 +27,70 @@ async def deaf() -> None:
         except asyncio.CancelledError:
             pass
 
-class DeafBeat(worker.Worker):
+class DeafBeat(worker.CarrierRun):
     async def _beat(self, carrier, carriers):
         await deaf()
 
-class DeafQueue(worker.Worker):
+class DeafQueue(worker.CarrierRun):
     def _wake_worker(self, carrier):
         built = super()._wake_worker(carrier)
         built.main = deaf
         return built
 
-class DeafDrain(worker.Worker):
-    def __init__(self, settings, options):
-        super().__init__(settings, options)
+class DeafDrain(worker.CarrierRun):
+    def __init__(self, settings, birth):
+        super().__init__(settings, birth)
         self._drain = Drain(grace_s=0.1, leave_s=0.1)
 
     async def _until_empty(self, carrier, at, hurry):
         await deaf()
 
-class DeafEnd(worker.Worker):
-    async def run(self):
+class DeafEnd(worker.CarrierRun):
+    async def run(self, orders):
         self.deaf = asyncio.get_running_loop().create_task(deaf(), name="deaf")
-        await super().run()
+        await super().run(orders)
 
-logs.configure(json=True)
-worker.Worker = {kind}
+worker.CarrierRun = {kind}
 worker.JOINING_LIMIT_S = 1.0
-worker.run_worker(load(PoolSettings), worker.WorkerOptions(stop_limit_s={stop_limit_s}))
+worker.STOP_LIMIT_S = {stop_limit_s}
+carrier_main.main(sys.argv[1:])
 """
 
 Events = list[dict[str, Any]]
 
 
 @asynccontextmanager
-async def worker_of(
+async def carrier_of(
     kind: str, redis_url: str, *, stop_limit_s: float = 0.2
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker whose SIGTERM may come as soon as the block begins."""
+    """A carrier whose SIGTERM may come as soon as the block begins."""
     program = DEAF.replace("{kind}", kind).replace("{stop_limit_s}", str(stop_limit_s))
+    orders, orders_fd = os.pipe()
+    reports_fd, reports = os.pipe()
+    birth = Birth("carrier-1", "worker-1", 0, os.getpid(), orders, reports)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program,
+        *(sys.executable, "-c", program, *birth.words),
         env={
             "PATH": "", "REDIS_URL": redis_url, "LIVEKIT_URL": f"ws://127.0.0.1:{free_port()}",
             "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 40, "ASSEMBLYAI_API_KEY": "a" * 32,
             "ROOMPOOL_GRACE_S": "0.1",
         },
         stderr=asyncio.subprocess.PIPE,
+        pass_fds=(orders, reports),
     )  # fmt: skip
+    os.close(orders)
+    os.close(reports)
     try:
-        await until(process, "worker_ready")
-        yield process
+        with os.fdopen(reports_fd, "rb") as lines:
+            async with asyncio.timeout(20):
+                while b'"report"' not in await asyncio.to_thread(lines.readline):
+                    pass
+            yield process
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-
-
-async def until(process: asyncio.subprocess.Process, event: str) -> None:
-    assert process.stderr is not None
-    async with asyncio.timeout(20):
-        while line := await process.stderr.readline():
-            if json.loads(line)["event"] == event:
-                return
-    raise AssertionError(f"no {event}")
+        os.close(orders_fd)
 
 
 async def stopped(process: asyncio.subprocess.Process) -> tuple[int, Events]:
@@ -107,10 +108,10 @@ async def stopped(process: asyncio.subprocess.Process) -> tuple[int, Events]:
 )
 async def test_a_task_deaf_to_its_cancellation_does_not_hold_the_process(kind: str, task: str, redis_url: str) -> None:
     """In a core loop, in the queue, or after all of them: the process leaves in time, and names what was stuck."""
-    async with worker_of(kind, redis_url) as process:
+    async with carrier_of(kind, redis_url) as process:
         status, said = await stopped(process)
 
-    assert status == 0
+    assert status == EXIT_FORCED
     [forced] = [line for line in said if line["event"] == "stop_forced"]
     assert forced["level"] == "error"
     assert task in forced["tasks"]
@@ -118,18 +119,18 @@ async def test_a_task_deaf_to_its_cancellation_does_not_hold_the_process(kind: s
 
 async def test_a_drain_that_does_not_end_is_left_behind(redis_url: str) -> None:
     """At the end of grace, farewells, and the time that joining calls may take."""
-    async with worker_of("DeafDrain", redis_url) as process:
+    async with carrier_of("DeafDrain", redis_url) as process:
         status, said = await stopped(process)
 
-    assert status == 0
+    assert status == EXIT_FORCED
     assert said[-1]["event"] == "stop_forced"
 
 
-async def test_a_worker_that_stops_by_itself_says_so(redis_url: str) -> None:
+async def test_a_carrier_that_stops_by_itself_says_so(redis_url: str) -> None:
     """The limit is not met where nothing is stuck."""
-    async with worker_of("worker.Worker", redis_url, stop_limit_s=10.0) as process:
+    async with carrier_of("worker.CarrierRun", redis_url, stop_limit_s=10.0) as process:
         status, said = await stopped(process)
 
     assert status == 0
     assert [line["event"] for line in said if line["level"] == "error"] == []
-    assert said[-1]["event"] == "worker_stopped"
+    assert said[-1]["event"] == "carrier_stopped"

@@ -1,0 +1,112 @@
+"""The program of one carrier, as its parent starts it. Nothing but the standard library is loaded before it is held to
+its parent and its signals are blocked: every thread that a library starts later must inherit that.
+
+    python -P pool/carrier_main.py ID WORKER WORKER_STARTED_UNIX_MS PARENT_PID ORDERS_FD REPORTS_FD
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import NoReturn
+
+if __name__ == "__main__" and str(Path(__file__).resolve().parents[1]) not in sys.path:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started from a checkout that is not installed
+
+from pool.tether import (
+    EXIT_PANIC,
+    EXIT_PARENT_GONE,
+    EXIT_SETTINGS,
+    Birth,
+    Order,
+    Orders,
+    Refusal,
+    line_of,
+    write_or_drop,
+)
+
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+
+
+def main(words: list[str]) -> NoReturn:
+    """Live as one carrier; the process ends in here."""
+    birth = Birth.of(words)
+    hold_to(birth.parent_pid)
+    orders = Orders()
+    hear_signals(orders)
+    hear_parent(birth.orders_fd, orders)
+    os.set_blocking(birth.reports_fd, False)
+
+    from pool.base import logs
+    from pool.base.environment import environment
+    from pool.base.errors import SettingsInvalid
+
+    try:
+        logs.configure(variables=environment())
+
+        from pool.base.settings import load
+        from pool.settings import PoolSettings
+
+        settings = load(PoolSettings)
+    except SettingsInvalid as error:
+        write_or_drop(birth.reports_fd, line_of(Refusal(error.problems)))
+        os._exit(EXIT_SETTINGS)
+
+    from pool.worker import run_carrier
+
+    run_carrier(settings, birth, orders)
+
+
+def hold_to(parent_pid: int) -> None:
+    """End with the parent, however it ends. Elsewhere than on Linux the closed pipe of orders does it."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) was refused")
+    if os.getppid() != parent_pid:  # it ended between the fork and the line above: no signal will ever come
+        os._exit(EXIT_PARENT_GONE)
+
+
+def hear_signals(orders: Orders) -> None:
+    """Take SIGTERM in a thread of its own, where its sender can be seen; be deaf to SIGINT.
+
+    A terminal sends Ctrl-C to parent and carriers alike, and the parent passes it on as an order. A SIGTERM that comes
+    from this very process is how LiveKit's SDK ends a process whose native part has panicked: whatever is left of
+    that would hang, so there is nothing to wait for. Every other SIGTERM drains this carrier.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def hear() -> None:
+        while True:
+            if _sender_of_term() == os.getpid():
+                os._exit(EXIT_PANIC)  # the parent says so in the log
+            orders.put(Order.DRAIN)
+
+    threading.Thread(target=hear, name="signals", daemon=True).start()
+
+
+def hear_parent(orders_fd: int, orders: Orders) -> None:
+    """Take the parent's orders in a thread of its own: it notices the parent's end also when the loop stands still."""
+
+    def hear() -> None:
+        with os.fdopen(orders_fd, "rb") as lines:
+            for line in lines:
+                orders.put(Order(line.strip().decode()))
+        os._exit(EXIT_PARENT_GONE)
+
+    threading.Thread(target=hear, name="orders", daemon=True).start()
+
+
+def _sender_of_term() -> int:
+    """Wait for SIGTERM; the pid of whoever sent it, 0 where that cannot be known."""
+    if sys.platform == "darwin":
+        signal.sigwait({signal.SIGTERM})
+        return 0
+    return signal.sigwaitinfo({signal.SIGTERM}).si_pid
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

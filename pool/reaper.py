@@ -1,0 +1,55 @@
+"""Frees what dead carriers held, over a connection to Redis that stands before it is needed."""
+
+import asyncio
+import contextlib
+
+import structlog
+from redis.exceptions import RedisError
+
+from pool.registry import Carriers
+from pool.registry.connect import lease_redis
+
+log = structlog.get_logger()
+
+WAITS_S = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Before each attempt. While Redis is away nobody can take the rooms anyway; and the leases end by themselves."""
+
+WARM_S = 1.0
+"""How often the connection is used, so that it stands."""
+
+
+class Reaper:
+    """The parent's only tie to room state."""
+
+    def __init__(self) -> None:
+        self._redis_url = asyncio.get_running_loop().create_future()
+        self._carriers: Carriers | None = None
+
+    def learn(self, redis_url: str) -> None:
+        """Where Redis is; the first answer counts."""
+        if not self._redis_url.done():
+            self._redis_url.set_result(redis_url)
+
+    async def keep_warm(self) -> None:
+        """Task: hold the connection."""
+        redis = lease_redis(await self._redis_url)
+        try:
+            self._carriers = Carriers(redis)
+            while True:
+                with contextlib.suppress(RedisError, OSError):
+                    await redis.execute_command("PING")  # type: ignore[no-untyped-call]
+                await asyncio.sleep(WARM_S)
+        finally:
+            await redis.aclose()
+
+    async def reap(self, carrier: str) -> list[str] | None:
+        """Free the rooms of a carrier whose process is gone, and name them. None: Redis did not answer any attempt."""
+        if self._carriers is None:  # no carrier has come so far as to know where Redis is
+            return []
+        for wait_s in WAITS_S:
+            await asyncio.sleep(wait_s)
+            try:
+                return await self._carriers.reap(carrier)
+            except (RedisError, OSError) as error:
+                log.debug("reap_unanswered", carrier=carrier, error=type(error).__name__)
+        return None

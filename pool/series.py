@@ -1,0 +1,98 @@
+"""The series of a whole worker: those of its carriers merged, living and dead, and the parent's own.
+
+A carrier writes its series into files of a folder that the parent made (prometheus-client's multiprocess mode); what
+is counted outlives the carrier, what is measured ends with it.
+"""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from pool.base.errors import SettingsInvalid
+
+_OF_THE_DEAD = "dead"
+_UNTYPED: Any = MultiProcessCollector  # neither this nor its files are typed
+_FILE: Any = MmapedDict
+
+
+class CarrierSeries(Collector):
+    """What the carriers of one worker have written into a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        files = [str(file) for file in self._folder.glob("*.db") if file.stat().st_size]  # empty: just being made
+        merged: Iterable[Metric] = _UNTYPED.merge(files)
+        return merged
+
+    def bury(self, pid: int) -> None:
+        """Forget what a dead carrier measured, and add what it counted to the counts of those before it.
+
+        So the folder does not grow with every restart, and a pid may be used again.
+        """
+        for file in self._folder.glob(f"*_{pid}.db"):
+            kind = file.name.partition("_")[0]
+            if kind in ("counter", "histogram"):
+                _add(file, self._folder / f"{kind}_{_OF_THE_DEAD}.db")
+            file.unlink()
+
+
+class ParentSeries:
+    """What the parent itself measures and counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.carriers = Gauge(
+            "roompool_carriers", "Carriers of this worker, by how they are.", ["state"], registry=registry
+        )
+        self.resident_bytes = Gauge(
+            "roompool_carriers_resident_bytes", "Memory that the carriers occupy, shared pages counted in each.",
+            registry=registry,
+        )  # fmt: skip
+        self.restarts = Counter(
+            "roompool_carrier_restarts_total", "Carriers started again after they died.", registry=registry
+        )
+        self.recycles = Counter(
+            "roompool_carrier_recycles_total", "Idle carriers replaced by fresh ones.", registry=registry
+        )
+        self.panics = Counter("roompool_sdk_panics_total", "Carriers ended by LiveKit's SDK.", registry=registry)
+        self.reaps = Counter(
+            "roompool_reaps_total", "Dead carriers whose rooms were freed at once, or were not, by how it went.",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def series_folder() -> Iterator[Path]:
+    """A folder for the carriers' series, which is removed with all that is in it.
+
+    Raises:
+        SettingsInvalid: there is no place for temporary files.
+    """
+    try:
+        folder = tempfile.mkdtemp(prefix="roompool-series-")
+    except OSError as error:
+        raise SettingsInvalid(
+            [f"no temporary folder to be had: {error.strerror}. Cure: set TMPDIR to one that can be written."]
+        ) from error
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _add(file: Path, to: Path) -> None:
+    total = _FILE(str(to))
+    try:
+        for key, value, _, _ in _FILE.read_all_values_from_file(str(file)):
+            total.write_value(key, total.read_value(key)[0] + value, 0.0)
+    finally:
+        total.close()

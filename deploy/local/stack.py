@@ -53,7 +53,8 @@ class StackOptions:
 
     Attributes:
         workers: How many worker processes.
-        capacity: Calls a worker may hold; None leaves it to roompool's default.
+        processes: Carriers a worker has.
+        capacity: Calls a carrier may hold; None leaves it to roompool's default.
         webhooks: False: livekit-server posts nothing; the receiver runs all the same.
         departure_timeout_s: How long an empty room waits for somebody to return.
         webhook_env, worker_env, simulator_env: Further variables for these programs.
@@ -68,6 +69,7 @@ class StackOptions:
     """
 
     workers: int = 2
+    processes: int = 1
     capacity: int | None = None
     webhooks: bool = True
     departure_timeout_s: int = 5
@@ -238,13 +240,15 @@ class Stack:
         capacity = {} if options.capacity is None else {"ROOMPOOL_CAPACITY": str(options.capacity)}
         full_env = {**self.env, **capacity, **options.worker_env, **env}
         name = f"worker-{len(self.workers) + 1}"
-        worker = await self.processes.start(name, [*_ROOMPOOL, "worker", "--ops-port", "0"], env=full_env)
+        words = ["worker", "--processes", str(options.processes), "--ops-port", "0"]
+        worker = await self.processes.start(name, [*_ROOMPOOL, *words], env=full_env)
         self.workers.append(worker)
         return worker
 
     async def _until_serving(self, worker: Child) -> None:
         ready = await worker.wait_event("worker_ready", timeout_s=self.options.ready_within_s)
-        self._is_up(worker.name, f"carrier {ready.facts.get('carrier', '?')}, process {worker.pid}")
+        carriers = ", ".join(ready.facts.get("carriers", ["?"]))
+        self._is_up(worker.name, f"carrier {carriers}, process {worker.pid}")
 
     async def _end_workers(self) -> None:
         await self.processes.end(self.workers)

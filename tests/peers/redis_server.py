@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import pytest_asyncio
 
 from deploy.local.ports import free_port
 from deploy.local.sentinel import SentinelSet
@@ -22,9 +23,18 @@ def redis_server() -> Path:
     pytest.skip("no redis-server on PATH; to run these tests: apt-get install redis-server, or brew install redis")
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def standing_sentinels(
+    redis_server: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[SentinelSet]:
+    """The same for the whole run. It is to be used, not to be hurt."""
+    async with SentinelSet(tmp_path_factory.mktemp("sentinels")) as servers:
+        yield servers
+
+
 @pytest.fixture
 async def sentinels(redis_server: Path, tmp_path: Path) -> AsyncIterator[SentinelSet]:
-    """A Redis that fails over within some two seconds."""
+    """A Redis of the test's own that fails over within some two seconds."""
     async with SentinelSet(tmp_path / "sentinels") as servers:
         yield servers
 
@@ -62,6 +72,10 @@ class SecureRedis(Valkey):
         self._program = program
         self._shown = shown
         self.secure_port = free_port()
+
+    @property
+    def password(self) -> str:
+        return self._password
 
     def secure_url(self, *, host: str = "127.0.0.1", query: str = "") -> str:
         """Where it is through TLS."""

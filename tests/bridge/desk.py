@@ -27,6 +27,7 @@ class Owner:
     mint: Callable[[], str] = str
     minted: int = 0
     is_quiet: bool = False
+    quiets: list[bool] = field(default_factory=list)
     turns: list[Said] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
     told: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,6 +69,7 @@ class Owner:
     def quiet(self, is_quiet: bool) -> None:
         assert is_quiet is not self.is_quiet
         self.is_quiet = is_quiet
+        self.quiets.append(is_quiet)
         self.told.set()
 
     async def until(self, name: str, count: int = 1) -> None:

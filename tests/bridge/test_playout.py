@@ -59,6 +59,17 @@ def test_a_flush_tells_how_much_was_heard() -> None:
     assert [playout.flush(ahead_ms=40), playout.flush(ahead_ms=0)] == [60, 60]
 
 
+def test_how_much_was_heard_of_a_reply_can_be_asked_before_and_after_its_flush() -> None:
+    """The voice tells of an interruption before or after the speech that caused it."""
+    playout = Playout()
+    playout.push("a", bytes(10 * STEP_BYTES))
+    drain(playout)
+    assert playout.heard_ms("a", ahead_ms=40) == 60
+    playout.flush(ahead_ms=40, open_reply="b")
+    playout.push("c", bytes(STEP_BYTES))
+    assert [playout.heard_ms(reply, ahead_ms=0) for reply in ("a", "b", "never")] == [60, 0, 0]
+
+
 def test_a_flush_never_reports_less_than_nothing() -> None:
     """The source's own estimate may exceed what was handed over."""
     playout = Playout()

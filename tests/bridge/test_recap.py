@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.recap import INTRODUCTION, MAX_RECAP_BYTES, MAX_TURNS, Memory
+from bridge.recap import INTRODUCTION, MAX_RECAP_BYTES, MAX_TURN_CHARS, MAX_TURNS, Memory
 from bridge.spec import Said
 
 
@@ -20,6 +20,14 @@ def test_turns_come_in_order_and_say_who_and_whether_they_were_cut() -> None:
     memory.add(Said("caller", "A table for two."))
     memory.add(Said("agent", "For which", cut_ms=420))
     assert 'caller: "A table for two."\nagent (cut off after 420 ms): "For which"' in memory.extend("p")
+
+
+def test_a_memory_goes_on_from_what_former_owners_remembered() -> None:
+    """What it is given is bounded as what it hears."""
+    memory = Memory([Said("caller", " Yes. "), Said("agent", " ")])
+    assert memory.add(Said("agent", "x" * 1000)) == Said("agent", "x" * MAX_TURN_CHARS)
+    assert memory.add(Said("agent", "\n")) is None
+    assert memory.extend("p").endswith(f'caller: "Yes."\nagent: "{"x" * MAX_TURN_CHARS}"')
 
 
 @given(st.lists(st.text(max_size=900), max_size=60))

@@ -38,6 +38,8 @@ def test_a_list_is_written_with_commas_or_as_json(monkeypatch: pytest.MonkeyPatc
 def test_no_greeting_is_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty variable counts as unset, so `none` says that the caller speaks first."""
     assert read(monkeypatch, ROOMPOOL_GREETING="none").voice_spec().greeting == ""
+    assert read(monkeypatch, ROOMPOOL_RETURN_SENTENCE="None").voice_spec().return_sentence == ""
+    assert read(monkeypatch).voice_spec().return_sentence
 
 
 @pytest.mark.parametrize(

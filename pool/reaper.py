@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+from typing import Any
 
 import structlog
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pool.registry import Carriers
 from pool.registry.connect import lease_redis
+from pool.registry.workers import REAP
 
 log = structlog.get_logger()
 
@@ -15,7 +18,7 @@ WAITS_S = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Before each attempt. While Redis is away nobody can take the rooms anyway; and the leases end by themselves."""
 
 WARM_S = 1.0
-"""How often the connection is used, so that it stands."""
+"""How often the connection is used, so that it stands. A Redis that was restarted knows no scripts."""
 
 
 class Reaper:
@@ -31,13 +34,13 @@ class Reaper:
             self._redis_url.set_result(redis_url)
 
     async def keep_warm(self) -> None:
-        """Task: hold the connection."""
+        """Task: hold the connection, and see to it that Redis knows the script."""
         redis = lease_redis(await self._redis_url)
         try:
             self._carriers = Carriers(redis)
             while True:
                 with contextlib.suppress(RedisError, OSError):
-                    await redis.execute_command("PING")  # type: ignore[no-untyped-call]
+                    await _teach(redis)
                 await asyncio.sleep(WARM_S)
         finally:
             await redis.aclose()
@@ -53,3 +56,9 @@ class Reaper:
             except (RedisError, OSError) as error:
                 log.debug("reap_unanswered", carrier=carrier, error=type(error).__name__)
         return None
+
+
+async def _teach(redis: Redis) -> None:
+    commands: Any = redis  # these are untyped
+    if not all(await commands.script_exists(REAP.sha)):
+        await commands.script_load(REAP.source)

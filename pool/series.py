@@ -5,12 +5,17 @@ is counted outlives the carrier, what is measured ends with it.
 """
 
 import contextlib
+import fcntl
+import os
 import shutil
+import struct
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -18,7 +23,12 @@ from prometheus_client.registry import Collector
 
 from pool.base.errors import SettingsInvalid
 
+log = structlog.get_logger()
+
 _OF_THE_DEAD = "dead"
+_PREFIX = "roompool-series-"
+_LOCK = "lock"
+_LEFT_OVER_S = 60.0  # a folder that was just made may not be locked yet
 _UNTYPED: Any = MultiProcessCollector  # neither this nor its files are typed
 _FILE: Any = MmapedDict
 
@@ -41,9 +51,12 @@ class CarrierSeries(Collector):
         """
         for file in self._folder.glob(f"*_{pid}.db"):
             kind = file.name.partition("_")[0]
-            if kind in ("counter", "histogram"):
-                _add(file, self._folder / f"{kind}_{_OF_THE_DEAD}.db")
-            file.unlink()
+            try:
+                if kind in ("counter", "histogram"):
+                    _add(file, self._folder / f"{kind}_{_OF_THE_DEAD}.db")
+                file.unlink()
+            except (OSError, ValueError, RuntimeError, struct.error) as error:  # counts are not worth a worker
+                log.warning("series_lost", file=file.name, error=type(error).__name__)
 
 
 class ParentSeries:
@@ -78,15 +91,31 @@ def series_folder() -> Iterator[Path]:
         SettingsInvalid: there is no place for temporary files.
     """
     try:
-        folder = tempfile.mkdtemp(prefix="roompool-series-")
+        _remove_left_over(Path(tempfile.gettempdir()))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        lock = (folder / _LOCK).open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError as error:
         raise SettingsInvalid(
             [f"no temporary folder to be had: {error.strerror}. Cure: set TMPDIR to one that can be written."]
         ) from error
-    try:
-        yield Path(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with lock:
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_left_over(place: Path) -> None:
+    """Remove the folders of parents that were killed: those whose lock nobody holds any more."""
+    for folder in place.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            seen = folder.lstat()
+            if seen.st_uid != os.getuid() or time.time() - seen.st_mtime < _LEFT_OVER_S:
+                continue
+            with (folder / _LOCK).open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
 
 
 def _add(file: Path, to: Path) -> None:

@@ -44,6 +44,7 @@ SPARE_S = 0.9
 """What a carrier's own limits get on top before the parent ends it."""
 
 PANIC_CURE = "the SDK's own line above (FFI Panic) says what it met: update livekit, or report it there"
+START_CURE = "see to it that the machine has memory, and processes and file descriptors left for this user"
 LOOP_CURE = "see what the carriers said above; then roompool why ROOM if a room was named, or the last change of set-up"
 DEATH_CURE = "what it held is free again; its own lines above say more, and nothing at all when it was killed"
 KILL_CURE = "please report this line: a bug of roompool"
@@ -156,19 +157,28 @@ class Supervisor:
     async def _keep(self, slot: int, env: Mapping[str, str], group: asyncio.TaskGroup) -> None:
         """Task, one a slot: a carrier, and when it has ended the next."""
         while not self._stopping.is_set():
-            child = await Child.start(self._birth(), slot, env=env)
-            self._children[slot] = child
+            started_at = self._loop.time()
             try:
-                status = await self._until_ended(child, group)
-            finally:
-                del self._children[slot]
-            wait_s = self._what_now(child, status)
+                child = await Child.start(self._birth(), slot, env=env)
+            except OSError as error:  # the others carry on
+                log.error("carrier_not_started", worker=self._id, error=error.strerror, cure=START_CURE)
+                wait_s = self._wait_s(slot, started_at)
+            else:
+                self._children[slot] = child
+                try:
+                    status = await self._until_ended(child, group)
+                finally:
+                    del self._children[slot]
+                wait_s = self._what_now(child, status)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._stopping.wait()
 
     async def _until_ended(self, child: Child, group: asyncio.TaskGroup) -> int:
-        """Hear what it says until it is gone, and have its rooms freed unless it left in order."""
+        """Hear what it says until it is gone, and have its rooms freed unless it left in order.
+
+        That comes first: to start the next one holds this process up for some milliseconds.
+        """
         async with asyncio.TaskGroup() as listening:
             reading = listening.create_task(child.read(self._heard), name=f"hear {child.id}")
             try:
@@ -182,7 +192,7 @@ class Supervisor:
                 reap = group.create_task(self._reap(child.id, died_at), name=f"reap {child.id}")
                 self._reaps.add(reap)
                 reap.add_done_callback(self._reaps.discard)
-            await asyncio.wait([reading], timeout=LAST_WORDS_S)
+            await asyncio.wait([reading, *self._reaps], timeout=LAST_WORDS_S)
             reading.cancel()
         self._series.bury(child.pid)
         return status
@@ -194,24 +204,27 @@ class Supervisor:
             SettingsInvalid: it was refused by the settings, as every other one would be.
             CrashLoop: it is no use.
         """
-        now = self._loop.time()
-        lived_s = now - child.started_at
         if child.refusal is not None and not self._was_ready:
             raise SettingsInvalid(child.refusal.problems)
-        self._say_how_it_ended(child, status, lived_s)
+        self._say_how_it_ended(child, status)
         if self._stopping.is_set():
             return 0.0
         if status == 0 and child.retiring_at is not None:
             self._own.recycles.inc()
             return 0.0
+        return self._wait_s(child.slot, child.started_at)
+
+    def _wait_s(self, slot: int, started_at: float) -> float:
+        now = self._loop.time()
         self._own.restarts.inc()
-        wait_s = self._restarts.wait_s(child.slot, now, lived_s=lived_s)
+        wait_s = self._restarts.wait_s(slot, now, lived_s=now - started_at)
         if self._restarts.is_loop(now, any_ready=any(other.is_ready for other in self._children.values())):
-            log.error("crash_loop", worker=self._id, status=status, cure=LOOP_CURE)
+            log.error("crash_loop", worker=self._id, cure=LOOP_CURE)
             raise CrashLoop
         return wait_s
 
-    def _say_how_it_ended(self, child: Child, status: int, lived_s: float) -> None:
+    def _say_how_it_ended(self, child: Child, status: int) -> None:
+        lived_s = self._loop.time() - child.started_at
         facts = {"worker": self._id, "carrier": child.id, "status": status, "lived_s": round(lived_s, 1)}
         calls = child.report.in_use if child.report else 0
         if status == EXIT_PANIC:

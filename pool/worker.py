@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, assert_never
 
@@ -19,6 +20,7 @@ from redis.exceptions import RedisError
 
 from pool import metrics
 from pool.base.errors import SettingsInvalid
+from pool.base.redis_fit import Fitness
 from pool.carrier import Carrier
 from pool.contract import RoomRules
 from pool.drain import JOINING_LIMIT_S, LEAVE_S, Drain, Phase
@@ -102,16 +104,17 @@ class CarrierRun:
     async def run(self, orders: Orders) -> None:
         """Carry calls until told to end and empty."""
         self._say_terms()
-        async with self._parts() as (carrier, rooms, carriers, reconciler):
+        async with self._parts() as parts:
+            await parts.fitness.require()
             loop = asyncio.get_running_loop()
-            orders.listen(lambda order: loop.call_soon_threadsafe(self._on_order, order, carrier))
-            await self._serve(carrier, rooms, carriers, reconciler)
+            orders.listen(lambda order: loop.call_soon_threadsafe(self._on_order, order, parts.carrier))
+            await self._serve(parts)
             with contextlib.suppress(RedisError, OSError):  # the record ends by itself
-                await carriers.gone(self._birth.carrier)
+                await parts.carriers.gone(self._birth.carrier)
         log.info("carrier_stopped")
 
     @contextlib.asynccontextmanager
-    async def _parts(self) -> AsyncIterator[tuple[Carrier, Rooms, Carriers, Reconciler]]:
+    async def _parts(self) -> AsyncIterator["_Parts"]:
         settings = self._settings
         redis = lease_redis(settings.redis_url.get_secret_value())
         secret = settings.livekit_api_secret.get_secret_value()
@@ -126,28 +129,30 @@ class CarrierRun:
                     rules=RoomRules(settings.rooms, settings.agent_identity),
                     carrier_id=self._birth.carrier,
                 )
-                yield carrier, rooms, Carriers(redis), reconciler
+                yield _Parts(carrier, rooms, Carriers(redis), reconciler, Fitness(redis))
         finally:
             await redis.aclose()
 
-    async def _serve(self, carrier: Carrier, rooms: Rooms, carriers: Carriers, reconciler: Reconciler) -> None:
-        stop_queue = asyncio.Event()
+    async def _serve(self, parts: "_Parts") -> None:
+        carrier, stop_queue = parts.carrier, asyncio.Event()
         async with asyncio.TaskGroup() as farewells, asyncio.TaskGroup() as core:
+            report = _forever(core, "report", self._report(parts))
+            await parts.fitness.until_fit(self._draining)
             loops = [
+                report,
                 _forever(core, "claim", carrier.claim_forever(core, farewells)),
                 _forever(core, "renew", carrier.renew_forever()),
                 _forever(core, "tell", carrier.tell_forever()),
-                _forever(core, "sweep", sweep_forever(carrier, rooms)),
-                _forever(core, "reconcile", self._reconcile(reconciler)),
-                _forever(core, "beat", self._beat(carrier, carriers)),
-                _forever(core, "report", self._report(carrier)),
+                _forever(core, "sweep", sweep_forever(carrier, parts.rooms)),
+                _forever(core, "reconcile", self._reconcile(parts.reconciler)),
+                _forever(core, "beat", self._beat(carrier, parts.carriers)),
             ]
             queue = core.create_task(
                 run_wake_workers(lambda: self._wake_worker(carrier), stop_queue, on_restart=metrics.QUEUE_RESTARTS.inc),
                 name="queue",
             )
             await self._draining.wait()
-            await self._drain_calls(carrier, carriers, stop_queue)
+            await self._drain_calls(carrier, parts.carriers, stop_queue)
             await self._told_to_end.wait()
             limit_s = JOINING_LIMIT_S if carrier.in_use else STOP_LIMIT_S
             self._force_at(asyncio.get_running_loop().time() + limit_s)
@@ -268,11 +273,11 @@ class CarrierRun:
                 log.debug("beat_failed", error=type(error).__name__)
             await asyncio.sleep(BEAT_S)
 
-    async def _report(self, carrier: Carrier) -> None:
+    async def _report(self, parts: "_Parts") -> None:
         """Task. A parent that does not read misses reports, and nothing else."""
         while True:
             self._news.clear()
-            report = self._how_it_is(carrier)
+            report = self._how_it_is(parts.carrier, trouble=parts.fitness.trouble)
             metrics.IN_USE.set(report.in_use)
             write_or_drop(self._birth.reports_fd, line_of(report))
             with contextlib.suppress(TimeoutError):
@@ -291,8 +296,8 @@ class CarrierRun:
         )
         write_or_drop(self._birth.reports_fd, line_of(terms))
 
-    def _how_it_is(self, carrier: Carrier) -> Report:
-        is_ready, reason = self._readiness(carrier)
+    def _how_it_is(self, carrier: Carrier, *, trouble: str | None) -> Report:
+        is_ready, reason = self._readiness(carrier, trouble)
         return Report(
             is_ready=is_ready,
             reason=reason,
@@ -302,9 +307,11 @@ class CarrierRun:
             rss_bytes=resident_bytes(),
         )
 
-    def _readiness(self, carrier: Carrier) -> tuple[bool, str]:
+    def _readiness(self, carrier: Carrier, trouble: str | None) -> tuple[bool, str]:
         if self._drain.is_asked:
             return False, "draining" if carrier.in_use else "drained"
+        if trouble:
+            return False, trouble
         if carrier.answered_ago_s > REDIS_SILENCE_S:
             return False, "redis does not answer"
         return True, "taking calls" if carrier.has_room() else "full"
@@ -322,6 +329,17 @@ class CarrierRun:
             started_unix_ms=self._started_unix_ms,
             worker_started_unix_ms=self._birth.worker_started_unix_ms,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a carrier consists of."""
+
+    carrier: Carrier
+    rooms: Rooms
+    carriers: Carriers
+    reconciler: Reconciler
+    fitness: Fitness
 
 
 def resident_bytes(statm: Path = Path("/proc/self/statm")) -> int:

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
 
 import stamina
 import structlog
@@ -415,8 +414,7 @@ async def _carried(
 ) -> Outcome:
     """Carry a call to its outcome, whatever happens."""
     try:
-        more: dict[str, Any] = {} if cue is None else {"cue": cue}
-        return await carry(spec, permit=call, journal=call, stop=stop, farewells=farewells, **more)
+        return await carry(spec, permit=call, journal=call, stop=stop, farewells=farewells, cue=cue)
     except Exception:  # the boundary of a call: the others of this process go on
         log.exception("call_bug")
         return Outcome(Ending.BUG)

@@ -19,6 +19,10 @@ RETIRING_S = 3.0
 """A carrier that was asked to make place and got a call instead is asked again after so long."""
 
 
+FULL = "full"
+"""What a carrier without a free slot says of itself; it is ready all the same."""
+
+
 class State(enum.Enum):
     """How a carrier is, as a metric's label."""
 
@@ -62,7 +66,8 @@ def readiness(crew: Sequence[Seen], *, processes: int, is_stopping: bool) -> tup
     if is_stopping:
         return False, "draining"
     if ready:
-        return True, f"{count} carriers ready: {min(report.reason for report in ready)}"
+        reason = next((report.reason for report in ready if report.reason != FULL), FULL)
+        return True, f"{count} carriers ready: {reason}"
     reasons = sorted({_why_not(seen) for seen in crew}) or ["starting"]
     return False, f"{count} carriers ready: {', '.join(reasons)}"
 

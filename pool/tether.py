@@ -124,18 +124,18 @@ def write_or_drop(fd: int, line: bytes) -> bool:
 
 
 class Orders:
-    """Orders on their way from threads to the loop. Those that come before the loop listens are kept."""
+    """Orders on their way from threads to the loop. Those that come before the loop listens are kept, each once."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._kept: list[Order] = []
+        self._kept: dict[Order, None] = {}
         self._deliver: Callable[[Order], object] | None = None
 
     def put(self, order: Order) -> None:
         """From any thread."""
         with self._lock:
             if self._deliver is None:
-                self._kept = [*self._kept, order][-len(Order) :]
+                self._kept[order] = None
             else:
                 self._deliver(order)
 
@@ -145,4 +145,4 @@ class Orders:
             self._deliver = deliver
             for order in self._kept:
                 deliver(order)
-            self._kept = []
+            self._kept.clear()

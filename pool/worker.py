@@ -23,6 +23,7 @@ from pool.base.errors import SettingsInvalid
 from pool.base.redis_fit import Fitness
 from pool.carrier import Carrier
 from pool.contract import RoomRules
+from pool.crew import FULL
 from pool.drain import JOINING_LIMIT_S, LEAVE_S, Drain, Phase
 from pool.journal import DecisionLog
 from pool.reconcile import Reconciler
@@ -314,7 +315,7 @@ class CarrierRun:
             return False, trouble
         if carrier.answered_ago_s > REDIS_SILENCE_S:
             return False, "redis does not answer"
-        return True, "taking calls" if carrier.has_room() else "full"
+        return True, "taking calls" if carrier.has_room() else FULL
 
     def _record(self, carrier: Carrier) -> CarrierRecord:
         return CarrierRecord(

@@ -1,0 +1,77 @@
+"""The words between a parent and its carriers, and how orders wait."""
+
+import os
+
+import pytest
+
+from pool.tether import (
+    MAX_LINE_BYTES,
+    Birth,
+    Order,
+    Orders,
+    Refusal,
+    Report,
+    Terms,
+    Word,
+    line_of,
+    word_of,
+    write_or_drop,
+)
+
+TERMS = Terms(redis_url="redis://:word@host", capacity=8, grace_s=3600.0, recycle_calls=10, recycle_rss_bytes=1 << 29)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [TERMS, Refusal(("REDIS_URL: is not set.", "ümlaut")), Report(True, "taking calls", 3, False, 12, 1 << 27)],
+    ids=["terms", "refusal", "report"],
+)
+def test_a_word_comes_out_as_it_went_in(word: Word) -> None:
+    """In one line that a pipe takes whole."""
+    line = line_of(word)
+    assert (line.count(b"\n"), line[-1:], len(line) < MAX_LINE_BYTES) == (1, b"\n", True)
+    assert word_of(line) == word
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{", b"[]", b'{"is": "report"}', b'{"is": "song"}', b"\xff\n", b'{"is": ["report"]}']
+)
+def test_half_a_word_is_none(line: bytes) -> None:
+    """What a dying carrier cut off."""
+    assert word_of(line) is None
+
+
+def test_terms_do_not_show_the_password() -> None:
+    """Not in a traceback, either."""
+    assert "word" not in repr(TERMS)
+
+
+def test_a_birth_goes_by_arguments() -> None:
+    """And comes out as it went in."""
+    birth = Birth("w-1", "w", 17, 4711, 5, 6)
+    assert Birth.of(birth.words) == birth
+
+
+def test_what_nobody_reads_is_dropped() -> None:
+    """A pipe that is full takes no more, and holds nobody up; nor does one whose reader is gone."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    line = line_of(Report(True, "taking calls"))
+    while write_or_drop(writer, line):
+        pass
+    assert not write_or_drop(writer, line)
+    os.close(reader)
+    assert not write_or_drop(writer, line)
+    os.close(writer)
+
+
+def test_orders_wait_for_whoever_listens() -> None:
+    """Those that came before, then each as it comes; the memory for them has an end."""
+    orders, heard = Orders(), list[Order]()
+    for order in [Order.LOOK] * 50 + [Order.DRAIN]:
+        orders.put(order)
+    orders.listen(heard.append)
+    assert heard[-1] is Order.DRAIN
+    assert len(heard) == len(Order)
+    orders.put(Order.HURRY)
+    assert heard[-1] is Order.HURRY

@@ -78,10 +78,10 @@ class ExternalLiveKit:
 
 
 class LiveKitServer(LocalServer):
-    """One livekit-server: signalling over TCP and media over one UDP port, both on 127.0.0.1.
+    """One livekit-server: signalling over TCP and media over one UDP port, both on one address of this machine.
 
     Attributes:
-        url: `ws://127.0.0.1:PORT`, the same after a restart. Rooms do not survive one.
+        url: `ws://HOST:PORT`, the same after a restart. Rooms do not survive one.
         webhook_urls: Where it posts its events; what is in it at the start of a life holds for that life.
     """
 
@@ -96,9 +96,11 @@ class LiveKitServer(LocalServer):
         departure_timeout_s: int = 5,  # LiveKit's own 20 makes the end of a room slow to watch
         empty_timeout_s: int = 30,
         binary: Path | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         """Prepare a server; `binary` is found, or built once, when none is given."""
         super().__init__(run_dir)
+        self.host = host
         self.keys = keys or LiveKitKeys()
         self.webhook_urls = list(webhook_urls)
         self._departure_timeout_s = departure_timeout_s
@@ -108,7 +110,7 @@ class LiveKitServer(LocalServer):
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
+        return f"ws://{self.host}:{self.port}"
 
     @property
     def api_key(self) -> str:
@@ -124,7 +126,7 @@ class LiveKitServer(LocalServer):
         return _env_of(self.url, self.keys)
 
     def is_ready(self) -> bool:
-        conversation = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PROBE_TIMEOUT_S)
+        conversation = http.client.HTTPConnection(self.host, self.port, timeout=_PROBE_TIMEOUT_S)
         try:
             conversation.request("GET", "/")
             return conversation.getresponse().status == 200
@@ -152,17 +154,17 @@ class LiveKitServer(LocalServer):
         """
         config: dict[str, Any] = {
             "port": self.port,
-            "bind_addresses": ["127.0.0.1"],
+            "bind_addresses": [self.host],
             "logging": {"level": "info", "json": False},
             "keys": {self.keys.api_key: self.keys.api_secret},
             "rtc": {
                 "tcp_port": 0,  # UDP only; its TCP fall-back would listen on every interface
                 "udp_port": self._udp_port,
                 "use_external_ip": False,
-                "node_ip": "127.0.0.1",  # also stops the server's own look-ups of its address
+                "node_ip": self.host,  # also stops the server's own look-ups of its address
                 "enable_loopback_candidate": True,
-                "ips": {"includes": ["127.0.0.1/32"]},
-                "stun_servers": ["127.0.0.1:3478"],  # else clients are told to ask public hosts
+                "ips": {"includes": [f"{self.host}/32"]},
+                "stun_servers": [f"{self.host}:3478"],  # else clients are told to ask public hosts
             },
             "room": {
                 "auto_create": True,

@@ -1,0 +1,15 @@
+"""Every fault, by name, in the order in which they are told of."""
+
+from collections.abc import Mapping
+
+from deploy.local.chaos.fault import Fault
+from deploy.local.chaos.faults import callers, network, processes, redis, webhooks
+
+ALL: tuple[Fault, ...] = (
+    *processes.FAULTS,
+    *redis.FAULTS,
+    *network.FAULTS,
+    *webhooks.FAULTS,
+    *callers.FAULTS,
+)
+BY_NAME: Mapping[str, Fault] = {fault.name: fault for fault in ALL}

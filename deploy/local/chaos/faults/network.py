@@ -1,0 +1,85 @@
+"""One worker cut off from Redis, from LiveKit, and from both, then healed. The others are whole."""
+
+import asyncio
+from collections.abc import Callable
+
+from deploy.local.chaos.fault import Fault, Ground, Missed, Scene, Struck
+from deploy.local.chaos.site import Lines
+
+CUT_S = 8.0
+"""Long past a lease, and past the 5 s after which an agent without a room gives it up."""
+
+
+async def cut_from_redis(scene: Scene) -> Struck:
+    """It speaks on, renews nothing, and is put out by its successor."""
+    lines = _lines(scene)
+    return await _cut(scene, lines.redis.hold, lines.redis.let_go)
+
+
+async def cut_from_livekit(scene: Scene) -> Struck:
+    """Its leases are renewed, but it is in no room."""
+    island = _lines(scene).island
+    return await _cut(scene, lambda: island.cut(island.host), lambda: island.heal(island.host))
+
+
+async def cut_from_both(scene: Scene) -> Struck:
+    """When the network heals, its SDK would resume and put its own successor out, were it let."""
+    lines = _lines(scene)
+    island = lines.island
+
+    def cut() -> None:
+        lines.redis.hold()
+        island.cut(island.host)
+
+    def heal() -> None:
+        island.heal(island.host)
+        lines.redis.let_go()
+
+    return await _cut(scene, cut, heal)
+
+
+async def _cut(scene: Scene, cut: Callable[[], None], heal: Callable[[], None]) -> Struck:
+    lines = _lines(scene)
+    holders = await scene.site.holders([talk.room for talk in scene.talks])
+    hit = {room: 1 for room, holder in holders.items() if holder.worker is lines.worker}
+    if not hit:
+        raise Missed("no call was on the worker that is cut off")
+    loop = asyncio.get_running_loop()
+    at = loop.time()
+    try:
+        cut()
+        await asyncio.sleep(CUT_S)
+    finally:
+        heal()
+    return Struck(at=at, over_at=loop.time(), may_move=hit)
+
+
+def _lines(scene: Scene) -> Lines:
+    lines = scene.site.lines
+    assert lines is not None, "this ground has an island"
+    return lines
+
+
+FAULTS = (
+    Fault(
+        name="cut-from-redis",
+        what="one worker does not reach Redis for 8 s",
+        strike=cut_from_redis,
+        ground=Ground.NETWORK,
+        calls=4,
+    ),
+    Fault(
+        name="cut-from-livekit",
+        what="one worker does not reach LiveKit for 8 s",
+        strike=cut_from_livekit,
+        ground=Ground.NETWORK,
+        calls=4,
+    ),
+    Fault(
+        name="cut-from-both",
+        what="one worker reaches neither for 8 s, and then both again",
+        strike=cut_from_both,
+        ground=Ground.NETWORK,
+        calls=4,
+    ),
+)

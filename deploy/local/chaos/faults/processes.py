@@ -1,0 +1,100 @@
+"""Processes of workers: killed, frozen, and one killed while a crowd comes in."""
+
+import asyncio
+import os
+import signal
+
+from deploy.local.chaos.fault import Fault, Missed, Moment, Scene, Struck
+from deploy.local.chaos.site import Holder
+
+FROZEN_S = 5.0
+"""Longer than a lease, shorter than anybody's patience."""
+
+
+async def kill_carrier(scene: Scene) -> Struck:
+    """kill -9 of the process that holds a call; its worker's parent lives."""
+    holders = await _holders(scene)
+    victim = scene.random.choice(list(holders.values()))
+    at = _now()
+    os.kill(victim.pid, signal.SIGKILL)
+    hit = {room: 1 for room, holder in holders.items() if holder.carrier == victim.carrier}
+    return Struck(at=at, over_at=at, may_move=hit, killed=frozenset({victim.carrier}))
+
+
+async def kill_worker(scene: Scene) -> Struck:
+    """kill -9 of a whole worker: the parent, and every carrier of it at the same moment, as when a machine goes."""
+    holders = await _holders(scene)
+    victim = scene.random.choice(list(holders.values())).worker
+    carriers = [seen.carrier for seen in await scene.site.carriers_of(victim)]
+    at = _now()
+    for pid in {victim.pid, *(carrier.pid for carrier in carriers)}:
+        os.kill(pid, signal.SIGKILL)
+    hit = {room: 1 for room, holder in holders.items() if holder.worker is victim}
+    return Struck(at=at, over_at=at, may_move=hit, killed=frozenset(carrier.id for carrier in carriers))
+
+
+async def freeze_carrier(scene: Scene) -> Struck:
+    """SIGSTOP of the process that holds a call, for longer than its lease, then SIGCONT."""
+    holders = await _holders(scene)
+    victim = scene.random.choice(list(holders.values()))
+    hit = {room: 1 for room, holder in holders.items() if holder.carrier == victim.carrier}
+    return await _freeze({victim.pid}, hit)
+
+
+async def freeze_worker(scene: Scene) -> Struck:
+    """SIGSTOP of a worker's parent and carriers, then SIGCONT."""
+    holders = await _holders(scene)
+    victim = scene.random.choice(list(holders.values())).worker
+    pids = {victim.pid, *(seen.carrier.pid for seen in await scene.site.carriers_of(victim))}
+    hit = {room: 1 for room, holder in holders.items() if holder.worker is victim}
+    return await _freeze(pids, hit)
+
+
+async def kill_among_joins(scene: Scene) -> Struck:
+    """kill -9 of one carrier while callers come in: of one that has a call already, if any has."""
+    seen = [one for one in await scene.site.carriers() if not one.cordoned]
+    busy = [one for one in seen if one.leases] or seen
+    if not busy:
+        raise Missed("no carrier beats")
+    victim = scene.random.choice(busy).carrier
+    at = _now()
+    os.kill(victim.pid, signal.SIGKILL)
+    return Struck(at=at, over_at=at, may_move={talk.room: 1 for talk in scene.talks}, killed=frozenset({victim.id}))
+
+
+async def _freeze(pids: set[int], hit: dict[str, int]) -> Struck:
+    at = _now()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(FROZEN_S)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    return Struck(at=at, over_at=_now(), may_move=hit)
+
+
+async def _holders(scene: Scene) -> dict[str, Holder]:
+    return await scene.site.holders([talk.room for talk in scene.talks])
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+FAULTS = (
+    Fault(
+        name="carrier-killed", what="kill -9 of the process that holds a call; its parent lives", strike=kill_carrier
+    ),
+    Fault(name="worker-killed", what="kill -9 of a whole worker, parent and carriers", strike=kill_worker),
+    Fault(name="carrier-frozen", what="the process that holds the call stands still for 5 s", strike=freeze_carrier),
+    Fault(name="worker-frozen", what="a whole worker stands still for 5 s", strike=freeze_worker),
+    Fault(
+        name="joins-with-a-kill",
+        what="30 callers come at once, and a carrier is killed among them",
+        strike=kill_among_joins,
+        moment=Moment.ARRIVING,
+        calls=30,
+        limit_s=60.0,
+    ),
+)

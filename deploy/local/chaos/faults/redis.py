@@ -1,0 +1,77 @@
+"""Redis: restarted, emptied, frozen, away, and cutting everybody's connection all the time. No call may notice."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from deploy.local.chaos.fault import Fault, Scene, Struck
+
+AWAY_S = 8.0
+"""Long past every lease, and past the time that a failover takes."""
+
+UNSTEADY_S = 8.0
+CUT_EVERY_S = 0.1
+
+
+async def restart(scene: Scene) -> Struck:
+    """Killed and started again at once, with its data."""
+    return await _spared(lambda: scene.site.stack.valkey.restart(keep_data=True))
+
+
+async def empty(scene: Scene) -> Struck:
+    """Killed and started again at once, without its data."""
+    return await _spared(lambda: scene.site.stack.valkey.restart(keep_data=False))
+
+
+async def freeze(scene: Scene) -> Struck:
+    """It stands still: connections stay, nothing answers."""
+    valkey = scene.site.stack.valkey
+
+    async def frozen() -> None:
+        valkey.freeze()
+        try:
+            await asyncio.sleep(AWAY_S)
+        finally:
+            valkey.thaw()
+
+    return await _spared(frozen)
+
+
+async def die(scene: Scene) -> Struck:
+    """It is gone: connections are refused. Then it comes back with its data."""
+    valkey = scene.site.stack.valkey
+
+    async def dead() -> None:
+        valkey.kill()
+        await asyncio.sleep(AWAY_S)
+        await valkey.revive()
+
+    return await _spared(dead)
+
+
+async def cut_connections(scene: Scene) -> Struck:
+    """It closes every connection, again and again."""
+    valkey = scene.site.stack.valkey
+
+    async def unsteady() -> None:
+        for _ in range(round(UNSTEADY_S / CUT_EVERY_S)):
+            await asyncio.to_thread(valkey.command, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await asyncio.sleep(CUT_EVERY_S)
+
+    return await _spared(unsteady)
+
+
+async def _spared(fault: Callable[[], Awaitable[None]]) -> Struck:
+    """Do it. No room may change hands for it."""
+    loop = asyncio.get_running_loop()
+    at = loop.time()
+    await fault()
+    return Struck(at=at, over_at=loop.time())
+
+
+FAULTS = (
+    Fault(name="redis-restarted", what="Redis is killed and comes back at once, with its data", strike=restart),
+    Fault(name="redis-emptied", what="Redis is killed and comes back at once, without its data", strike=empty),
+    Fault(name="redis-frozen", what="Redis stands still for 8 s", strike=freeze),
+    Fault(name="redis-dead", what="Redis is gone for 8 s", strike=die),
+    Fault(name="redis-unsteady", what="Redis cuts every connection each 100 ms, for 8 s", strike=cut_connections),
+)

@@ -1,0 +1,96 @@
+"""The deployments that faults strike. Each is all of roompool, started as a user starts it."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import assert_never
+from urllib.parse import urlsplit, urlunsplit
+
+from deploy.local.chaos.fault import Ground
+from deploy.local.chaos.partition import island
+from deploy.local.chaos.site import Lines, Site, SiteFailed
+from deploy.local.chaos.tcp_proxy import TcpProxy
+from deploy.local.chaos.webhook_proxy import WebhookProxy
+from deploy.local.processes import NeverSaid, ProcessEnded
+from deploy.local.stack import Stack, StackFailed, StackOptions
+
+WORKERS = 2
+PROCESSES = 2
+"""Carriers of each worker: enough for a call to find another one in the same worker, and in another."""
+
+READY_S = 90.0
+
+SIMULATOR_ARGS = ("--endpoint-ms", "600", "--onset-ms", "300", "--barge-in-ms", "400", "--lead-silence-ms", "200")
+"""A voice that is quicker than the service it stands for: what is measured is the time until there is one again."""
+
+WORKER_ENV = {"ROOMPOOL_HANDOVER_AFTER_S": "0"}
+"""A drain hands over at once: the wait before it would prove nothing."""
+
+
+@contextlib.asynccontextmanager
+async def stand_on(ground: Ground, run_dir: Path, *, binary: Path | None = None) -> AsyncIterator[Site]:
+    """Bring a ground up, and end it with the block.
+
+    Raises:
+        CannotStrike: This machine cannot offer it.
+        StackFailed: A part did not come up.
+    """
+    options = StackOptions(
+        run_dir=run_dir,
+        workers=0,
+        binary=binary,
+        processes=PROCESSES,
+        worker_env=WORKER_ENV,
+        simulator_args=SIMULATOR_ARGS,
+        ready_within_s=READY_S,
+    )
+    match ground:
+        case Ground.PLAIN:
+            standing = _plain(options)
+        case Ground.NETWORK:
+            standing = _network(options)
+        case Ground.SENTINEL | Ground.POISON:
+            raise NotImplementedError(ground)
+        case _:
+            assert_never(ground)
+    async with standing as site:
+        try:
+            await site.fill_up()
+        except (ProcessEnded, NeverSaid, SiteFailed) as error:
+            raise StackFailed(str(error)) from error
+        yield site
+
+
+@contextlib.asynccontextmanager
+async def _plain(options: StackOptions) -> AsyncIterator[Site]:
+    async with WebhookProxy.open() as proxy, Stack.start(replace(options, webhook_route=proxy.route)) as stack:
+        yield Site(stack, proxy, WORKERS)
+
+
+@contextlib.asynccontextmanager
+async def _network(options: StackOptions) -> AsyncIterator[Site]:
+    """LiveKit on an address that the island can be cut off from; Redis and the voice on another, behind proxies."""
+    with island() as land:
+        async with _plain(replace(options, livekit_host=land.host)) as site, contextlib.AsyncExitStack() as proxies:
+            redis_url, voice_url = site.stack.redis.url, site.stack.env["ROOMPOOL_VOICE_URL"]
+            redis = await proxies.enter_async_context(_proxy_to(redis_url, land.far))
+            voice = await proxies.enter_async_context(_proxy_to(voice_url, land.far))
+            env = {
+                "REDIS_URL": _through(redis_url, land.far, redis.port),
+                "ROOMPOOL_VOICE_URL": _through(voice_url, land.far, voice.port),
+            }
+            site.lines = Lines(land, redis, env)
+            yield site
+
+
+def _proxy_to(url: str, listen_on: str) -> contextlib.AbstractAsyncContextManager[TcpProxy]:
+    parts = urlsplit(url)
+    return TcpProxy.to(parts.hostname or "", parts.port or 0, listen_on=listen_on)
+
+
+def _through(url: str, host: str, port: int) -> str:
+    """The same URL by way of another host and port."""
+    parts = urlsplit(url)
+    credentials, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{credentials}{at}{host}:{port}"))

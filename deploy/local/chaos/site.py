@@ -1,0 +1,262 @@
+"""A running deployment to be hurt, and what can be asked of it: who holds a room, in which process, and since when."""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from bridge.caller.caller import Caller
+from deploy.local.chaos.partition import Island
+from deploy.local.chaos.tcp_proxy import TcpProxy
+from deploy.local.chaos.webhook_proxy import Mood, WebhookProxy
+from deploy.local.processes import Child
+from deploy.local.stack import Stack
+from deploy.local.valkey import Valkey
+from pool.journal import Decision, DecisionLog
+from pool.registry import Carriers, CarrierSeen, Rooms, RoomState
+from pool.registry.connect import lease_redis
+
+T = TypeVar("T")
+
+LOOK_EVERY_S = 0.05
+PATIENCE_S = 45.0
+FRESH_BEAT_MS = 6_000
+ASK_LIMIT_S = 5.0
+
+
+class SiteFailed(Exception):
+    """The deployment is not as it must be before a trial: no finding about a fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a room.
+
+    Attributes:
+        carrier: Its id in Redis; `pid` is its process, `worker` the program it belongs to.
+    """
+
+    carrier: str
+    pid: int
+    fence: int
+    worker: Child
+
+
+@dataclass(slots=True)
+class Lines:
+    """What the worker on the island is connected by.
+
+    Attributes:
+        redis: The proxy through which alone it reaches Redis.
+        worker: The one that lives there; None before the first.
+    """
+
+    island: Island
+    redis: TcpProxy
+    env: Mapping[str, str]
+    worker: Child | None = None
+
+
+@dataclass(slots=True)
+class Site:
+    """A stack, and what stands between its parts.
+
+    Attributes:
+        wanted: How many workers there are before each trial.
+        lines: Where one of the workers lives on an island.
+    """
+
+    stack: Stack
+    webhooks: WebhookProxy
+    wanted: int
+    lines: Lines | None = None
+
+    # -- who takes part
+
+    def caller(self, word: str, *, identity: str = "") -> Caller:
+        """A caller of a room that nobody had before."""
+        server = self.stack.livekit
+        room = f"{word}-{secrets.token_hex(4)}"
+        return Caller(server.url, room=room, key=server.api_key, secret=server.api_secret, identity=identity)
+
+    @property
+    def workers(self) -> list[Child]:
+        """Those that run."""
+        return [worker for worker in self.stack.workers if worker.exit_code is None]
+
+    async def fill_up(self) -> None:
+        """Workers in place of those that died, each with all of its carriers serving.
+
+        Raises:
+            SiteFailed: They do not come to that.
+        """
+        lines = self.lines
+        if lines is not None and (lines.worker is None or lines.worker.exit_code is not None):
+            lines.worker = await self.stack.add_worker(env=lines.env, within=lines.island.words)
+        while len(self.workers) < self.wanted:
+            await self.hire()
+        await self.until(self._carriers_serve, "every worker has all of its carriers serving")
+
+    async def hire(self, **env: str) -> Child:
+        """One more worker."""
+        return await self.stack.add_worker(env=env)
+
+    async def mend(self) -> None:
+        """Undo what a fault may have left: wake who sleeps, pass on what is held, join what is cut.
+
+        Raises:
+            ServerFailed: Redis does not come up again.
+        """
+        self.webhooks.mood = Mood.FAITHFUL
+        if isinstance(self.stack.redis, Valkey):
+            self.stack.redis.thaw()
+            if not self.stack.redis.is_running:
+                await self.stack.redis.revive()
+        for worker in self.workers:
+            worker.thaw()
+        if self.lines is not None:
+            self.lines.redis.let_go()
+            self.lines.island.heal(self.lines.island.host)
+
+    async def _carriers_serve(self) -> bool:
+        """Each worker has a serving carrier, all of its carriers are there, and no dead one looks alive."""
+        per_worker: dict[int, int] = {worker.pid: 0 for worker in self.workers}
+        for seen in await self.carriers():
+            if seen.beat_age_ms > FRESH_BEAT_MS:
+                continue
+            owner = worker_of(seen.carrier.pid, self.workers)
+            if owner is None or seen.cordoned or seen.carrier.draining:
+                continue
+            per_worker[owner.pid] += 1
+        return all(per_worker.values()) and len(set(per_worker.values())) == 1
+
+    # -- Redis
+
+    @contextlib.asynccontextmanager
+    async def redis(self) -> AsyncIterator[Redis]:
+        """A connection for one question."""
+        redis = lease_redis(self.stack.redis.url)
+        try:
+            yield redis
+        finally:
+            await redis.aclose()
+
+    async def carriers(self) -> list[CarrierSeen]:
+        async with self.redis() as redis:
+            return await Carriers(redis).list()
+
+    async def look(self, room: str) -> RoomState | None:
+        async with self.redis() as redis:
+            return await Rooms(redis).look(room)
+
+    async def story(self, room: str) -> list[Decision]:
+        """What happened in a room; empty while Redis cannot be asked."""
+        try:
+            async with self.redis() as redis:
+                return await DecisionLog(redis).read(room)
+        except (RedisError, OSError):
+            return []
+
+    async def holder(self, room: str) -> Holder:
+        """Who holds the room now.
+
+        Raises:
+            SiteFailed: Nobody does.
+        """
+        state = await self.look(room)
+        for seen in await self.carriers():
+            if state is not None and seen.carrier.id == state.owner:
+                worker = worker_of(seen.carrier.pid, self.workers)
+                if worker is not None:
+                    return Holder(seen.carrier.id, seen.carrier.pid, state.fence, worker)
+        raise SiteFailed(f"no process was found to hold {room}: {state}")
+
+    async def holders(self, rooms: Sequence[str]) -> dict[str, Holder]:
+        return {room: await self.holder(room) for room in rooms}
+
+    async def carriers_of(self, worker: Child) -> list[CarrierSeen]:
+        """The carriers of a worker that beat."""
+        seen = await self.carriers()
+        return [one for one in seen if worker_of(one.carrier.pid, [worker]) and one.beat_age_ms <= FRESH_BEAT_MS]
+
+    # -- the voice
+
+    async def voice_sessions(self, since_unix_ms: int = 0) -> list[dict[str, Any]]:
+        """Reports of the simulator's sessions opened since a moment, oldest first."""
+        answer = await asyncio.to_thread(_ask, f"{self.stack.simulator_control_url}/sessions", None)
+        return [one for one in answer["sessions"] if one["opened_unix_ms"] >= since_unix_ms]
+
+    async def speak_long(self, room: str) -> None:
+        """The agent of this room begins to say something of a quarter of a minute, if nobody speaks there."""
+        sessions = [one.facts["voice_session"] for one in await self.story(room) if one.event == "voice_ready"]
+        if sessions:
+            order = json.dumps({"line": "long", "session_id": sessions[-1]}).encode()
+            await asyncio.to_thread(_ask, f"{self.stack.simulator_control_url}/say", order)
+
+    # -- time
+
+    async def until(self, answer: Callable[[], Awaitable[T]], what: str, *, limit_s: float = PATIENCE_S) -> T:
+        """Ask until the answer is true, and return it; a Redis that cannot be asked has not answered.
+
+        Raises:
+            SiteFailed: It was not within `limit_s`.
+        """
+        deadline = time.monotonic() + limit_s
+        while True:
+            with contextlib.suppress(RedisError, OSError):
+                if found := await answer():
+                    return found
+            if time.monotonic() > deadline:
+                raise SiteFailed(f"not within {limit_s:g} s: {what}")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    # -- evidence
+
+    async def keep_story(self, room: str, folder: Path) -> str:
+        """Write what `roompool why` tells of a room into a file; its path."""
+        child = await self.stack.run(f"why-{secrets.token_hex(3)}", ["why", room])
+        with contextlib.suppress(TimeoutError):
+            await child.wait_ended(timeout_s=ASK_LIMIT_S * 4)
+        path = folder / f"why-{room}.txt"
+        path.write_bytes(child.out.read_bytes())
+        return str(path)
+
+
+def worker_of(pid: int, workers: Sequence[Child]) -> Child | None:
+    """The worker that this process is, or is a child of."""
+    family = {pid, parent_of(pid)}
+    return next((worker for worker in workers if worker.pid in family), None)
+
+
+def parent_of(pid: int) -> int:
+    """The parent's process id, 0 when there is no such process (any more)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def _ask(url: str, body: bytes | None) -> dict[str, Any]:
+    with urllib.request.urlopen(url, data=body, timeout=ASK_LIMIT_S) as answer:
+        asked: dict[str, Any] = json.load(answer)
+    return asked

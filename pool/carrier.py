@@ -106,9 +106,10 @@ class Carrier:
 
     def offered(self, offers: Iterable[Offer]) -> None:
         """Stand by for these, where that is not done yet. The same ones may come with every sweep."""
+        ours = {call.grant.room for call in self._calls.values()}  # passed to us since the sweep was sent
         for offer in offers:
             key = (offer.room, offer.fence)
-            if key not in self._stand_bys and key not in self._offers:
+            if key not in self._stand_bys and key not in self._offers and offer.room not in ours:
                 self._offers[key] = offer
                 self._claim.set()
 

@@ -70,6 +70,7 @@ class Passing:
 
     async def _hand_over(self, call: HeldCall, over: HandOver) -> None:
         """One try for one call."""
+        before = over.why
         over.advance(Beat.RESTED)
         async with asyncio.TaskGroup() as group:
             ends = [
@@ -84,8 +85,11 @@ class Passing:
             return
         if call.over.is_set():
             over.advance(Beat.ENDED)
-        metrics.HANDOVERS.labels(over.why or "ended").inc()
-        log.info("hand_over_failed", room=call.grant.room, fence=call.grant.fence, reason=over.why or "ended")
+        reason = "ended" if over.stage is Stage.OVER else over.why
+        metrics.HANDOVERS.labels(reason).inc()
+        if reason != before and reason != "ended":  # a pool without room is asked for as long as the call lasts
+            log.info("hand_over_failed", room=call.grant.room, fence=call.grant.fence, reason=reason)
+            call.event("hand_over_failed", reason=reason)
         self._again_at[call.grant.fence] = self._loop.time() + over.backoff_s
         with suppress(RedisError, OSError):  # the reservation ends by itself
             await self._rooms.withdraw(self._carrier_id, call.grant.room, call.grant.fence)

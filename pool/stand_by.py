@@ -16,7 +16,7 @@ from pool import metrics
 from pool.call import HeldCall, Tell
 from pool.endings import BAR_MS
 from pool.memory import newer, turns_of
-from pool.registry import Grant, Offer, Rooms
+from pool.registry import Again, Grant, Offer, Rooms
 
 log = structlog.get_logger()
 
@@ -153,7 +153,20 @@ class StandBy:
         result = "slow" if self._is_slow else "failed" if is_failed else "not_needed"
         metrics.STAND_BYS.labels(result).inc()
         log.info("stood_by_in_vain", result=result, ending=outcome.ending.value, code=outcome.code)
-        await self._decline(bar_ms=BAR_MS if is_failed else 0)
+        bar_ms = BAR_MS if is_failed else 0
+        if not await self._decline(bar_ms=bar_ms):
+            await self._give_on(bar_ms=bar_ms)
+
+    async def _give_on(self, *, bar_ms: int) -> None:
+        """Let somebody else have the room, should it have been passed to us in the moment in which we failed."""
+        try:
+            grant = await self._rooms.await_pass(self._carrier_id, self.offer.room, self.offer.fence, limit_s=0)
+            if grant is not None:
+                log.warning("passed_in_vain", new_fence=grant.fence)
+                again = Again(failed=False, bar_ms=bar_ms)
+                await self._rooms.release(self._carrier_id, grant.room, grant.fence, again)
+        except (RedisError, OSError) as error:  # the lease ends by itself
+            log.debug("give_on_failed", error=type(error).__name__)
 
     def _give_up(self) -> None:
         self._is_slow = True

@@ -17,7 +17,7 @@ from pool.contract import Arrived
 from pool.lease import Lease
 from pool.memory import Notebook, turns_of
 from pool.passing import Passing
-from pool.registry import CarrierRecord, Carriers, Grant, Offer, Renewal, Rooms
+from pool.registry import CarrierRecord, Carriers, Grant, NoGrant, Offer, Renewal, Rooms
 from pool.registry.connect import lease_redis
 from pool.stand_by import StandBy
 
@@ -61,6 +61,9 @@ class Side:
         self.calls[grant.fence] = call
         return call
 
+    def open_calls(self) -> list[HeldCall]:
+        return [call for call in self.calls.values() if not call.stop.is_asked]
+
     async def claim(self) -> HeldCall:
         """A room of ours, in which we are, and where nobody speaks."""
         grant = await self.rooms.claim_next(self.id, capacity=9)
@@ -98,9 +101,13 @@ class Pair:
     new: Side
     carriers: Carriers
 
+    async def arrive(self, room: str) -> None:
+        now = int(time.time() * 1000) + 1000  # made after Redis' data began: nobody can have owned it before
+        await self.old.rooms.note(Arrived(room, f"RM_{room}", now, f"PA_{room}", now))
+
     async def beat(self, side: Side, *, draining: bool) -> None:
         now = int(time.time() * 1000)
-        await self.carriers.beat(CarrierRecord(side.id, side.id, "host", 1, "", 4, 0, draining, now, now))
+        await self.carriers.beat(CarrierRecord(side.id, side.id, "host", 1, "", 8, 0, draining, now, now))
 
 
 @pytest.fixture
@@ -117,8 +124,7 @@ async def pair(redis: Redis, redis_prefix: str) -> Pair:
     pair = Pair(Side("old", rooms), Side("new", rooms), Carriers(redis, prefix=redis_prefix))
     await pair.beat(pair.old, draining=False)
     await pair.beat(pair.new, draining=False)
-    now = int(time.time() * 1000) + 1000  # made after Redis' data began: nobody can have owned it before
-    await rooms.note(Arrived("a", "RM_a", now, "PA_a", now))
+    await pair.arrive("a")
     return pair
 
 
@@ -205,6 +211,39 @@ async def test_a_draining_carrier_gives_back_what_it_stands_by_for(pair: Pair) -
         assert await pair.new.offers() == ()
         assert call.may_speak()
         handing.cancel()
+
+
+async def test_a_room_that_is_passed_to_a_stand_by_that_just_failed_goes_to_the_next(pair: Pair) -> None:
+    """Not when its lease has ended, but at once; and not to the one that failed."""
+    call = await pair.old.claim()
+    await pair.old.rooms.offer("old", "a", call.grant.fence)
+    stand_by = await pair.new.asked()
+    assert await pair.new.rooms.stand_ready("new", "a", call.grant.fence)
+    assert await pair.old.rooms.pass_on("old", "a", call.grant.fence) is not None
+    await stand_by.over(Outcome(Ending.VOICE_LOST))
+    assert await pair.new.rooms.claim_next("new", capacity=9) is NoGrant.NOTHING
+    assert isinstance(await pair.new.rooms.claim_next("third", capacity=9), Grant)
+
+
+async def test_at_most_two_calls_are_handed_over_at_once(pair: Pair) -> None:
+    """Each holds a second voice session; the others wait their turn, and all of them come to it."""
+    await pair.old.claim()
+    for room in "bcde":
+        await pair.arrive(room)
+        await pair.old.claim()
+    most = 0
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        handing = group.create_task(pair.old.passing.forever(pair.old.open_calls))
+        while len(pair.new.calls) < 5:
+            offers = await until(pair.new.offers)
+            most = max(most, len(offers))
+            stand_bys = [await pair.new.stand_by(offer) for offer in offers]
+            for stand_by in stand_bys:
+                stand_by.ready()
+                assert await stand_by.wait() == ()
+        handing.cancel()
+    assert most <= 2
+    assert all(call.stop.is_asked for call in pair.old.calls.values())
 
 
 async def test_nobody_joins_on_a_pass_alone(pair: Pair) -> None:

@@ -190,7 +190,7 @@ class Caller(Waits):
         before = len(self.connection)
         scenario = self._room.simulate_scenario(rtc.SimulateScenarioKind.SIMULATE_FULL_RECONNECT)
         await see_through(scenario, name="simulate_scenario", limit_s=timeout_s)
-        await self._until(
+        await self.until(
             lambda: any(word == "reconnected" for _, word in list(self.connection)[before:]) or None,
             what="the connection did not come back",
             timeout_s=timeout_s,

@@ -32,7 +32,7 @@ class Waits:
 
     async def agent_seen(self, timeout_s: float = 20.0, *, since: float = 0.0) -> AgentStay:
         """The first agent that came at or after `since` (default: ever)."""
-        return await self._until(
+        return await self.until(
             lambda: next((stay for stay in self.witness.stays if stay.seen_at >= since), None),
             what="no agent was seen in the room",
             timeout_s=timeout_s,
@@ -45,7 +45,7 @@ class Waits:
             times = (stay.heard_at for stay in self.witness.stays if stay.seen_at >= since)
             return min((at for at in times if at is not None), default=None)
 
-        return await self._until(heard, what="no agent was heard", timeout_s=timeout_s)
+        return await self.until(heard, what="no agent was heard", timeout_s=timeout_s)
 
     async def until_agent_audible(self, timeout_s: float = 20.0, *, since: float | None = None) -> float:
         """When an agent was next audible at or after `since` (default: now); `since` itself if it was just then."""
@@ -55,7 +55,7 @@ class Waits:
             later = (s for s in self.witness.audible() if s.ended_at > start)
             return next((max(s.started_at + FRAME_S, start) for s in later), None)
 
-        return await self._until(audible, what="the agent was not audible", timeout_s=timeout_s)
+        return await self.until(audible, what="the agent was not audible", timeout_s=timeout_s)
 
     async def until_agent_silent(self, for_ms: float, timeout_s: float = 20.0) -> float:
         """Wait until no agent has been audible for `for_ms`; returns when the last audible frame arrived.
@@ -67,9 +67,7 @@ class Waits:
             last = max(self.witness.last_audible_at or 0.0, self.connected_at)
             return last if self.known_until() - last >= for_ms / 1000 else None
 
-        return await self._until(
-            silent, what="the agent did not fall silent", timeout_s=timeout_s, tick_s=for_ms / 1000
-        )
+        return await self.until(silent, what="the agent did not fall silent", timeout_s=timeout_s, tick_s=for_ms / 1000)
 
     async def fell_silent(self, after: float, for_ms: float, timeout_s: float = 20.0) -> float:
         """When the agent that was audible at `after` stopped: its last audible frame before `for_ms` of silence.
@@ -80,7 +78,7 @@ class Waits:
         def stopped() -> float | None:
             return self.witness.fell_silent_at(after, for_s=for_ms / 1000, known_until=self.known_until())
 
-        return await self._until(stopped, what="the agent did not stop speaking", timeout_s=timeout_s, tick_s=0.1)
+        return await self.until(stopped, what="the agent did not stop speaking", timeout_s=timeout_s, tick_s=0.1)
 
     async def stay(self, seconds: float) -> None:
         """Stay in the room for so long.
@@ -89,7 +87,7 @@ class Waits:
             CallOver: it closed on us meanwhile.
         """
         with contextlib.suppress(NotInTime):
-            await self._until(lambda: None, what="nothing", timeout_s=seconds)
+            await self.until(lambda: None, what="nothing", timeout_s=seconds)
 
     async def agent_gone(self, timeout_s: float = 20.0) -> float:
         """When the last agent left; now if there is none."""
@@ -101,7 +99,7 @@ class Waits:
                 (stay.left_at for stay in self.witness.stays if stay.left_at), default=asyncio.get_running_loop().time()
             )
 
-        return await self._until(gone, what="the agent did not leave", timeout_s=timeout_s)
+        return await self.until(gone, what="the agent did not leave", timeout_s=timeout_s)
 
     async def agent_state(self, state: str, timeout_s: float = 20.0) -> float:
         """When a present agent last showed this `lk.agent.state`, once one does."""
@@ -110,13 +108,13 @@ class Waits:
             current = (stay.states[-1] for stay in self.witness.present if stay.states)
             return next((at for at, value in current if value == state), None)
 
-        return await self._until(shown, what=f"no agent showed the state {state!r}", timeout_s=timeout_s)
+        return await self.until(shown, what=f"no agent showed the state {state!r}", timeout_s=timeout_s)
 
     def known_until(self) -> float:
         """Up to when we know what was audible, on the monotonic clock."""
         return self.witness.known_until(asyncio.get_running_loop().time())
 
-    async def _until(
+    async def until(
         self, answer: Callable[[], T | None], *, what: str, timeout_s: float, tick_s: float | None = None
     ) -> T:
         """Wait until `answer` gives one; it is asked again whenever something was noticed, and every `tick_s`."""

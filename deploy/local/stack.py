@@ -56,6 +56,8 @@ class StackOptions:
         processes: Carriers a worker has.
         capacity: Calls a carrier may hold; None leaves it to roompool's default.
         webhooks: False: livekit-server posts nothing; the receiver runs all the same.
+        webhook_route: Told the receiver's URL, answers the one that LiveKit shall post to: of whoever stands between.
+        livekit_host: The address of this machine on which livekit-server serves.
         departure_timeout_s: How long an empty room waits for somebody to return.
         webhook_env, worker_env, simulator_env: Further variables for these programs.
         simulator_args: Further options of `roompool simulator`.
@@ -72,6 +74,8 @@ class StackOptions:
     processes: int = 1
     capacity: int | None = None
     webhooks: bool = True
+    webhook_route: Callable[[str], str] = str
+    livekit_host: str = "127.0.0.1"
     departure_timeout_s: int = 5
     empty_timeout_s: int = 30
     webhook_env: Mapping[str, str] = field(default_factory=dict)
@@ -109,6 +113,7 @@ class Stack:
             departure_timeout_s=options.departure_timeout_s,
             empty_timeout_s=options.empty_timeout_s,
             binary=options.binary,
+            host=options.livekit_host,
         )
         self.simulator: Child | None = None
         self.workers: list[Child] = []
@@ -171,9 +176,9 @@ class Stack:
 
     # -- what to do with it
 
-    async def add_worker(self, *, env: Mapping[str, str] | None = None) -> Child:
-        """Start one more worker and wait until it serves."""
-        worker = await self._spawn_worker(env or {})
+    async def add_worker(self, *, env: Mapping[str, str] | None = None, within: Sequence[str] = ()) -> Child:
+        """Start one more worker and wait until it serves. `within` are words in front of its command."""
+        worker = await self._spawn_worker(env or {}, within)
         await self._until_serving(worker)
         return worker
 
@@ -217,7 +222,7 @@ class Stack:
 
     async def _start_livekit(self) -> None:
         if isinstance(self.livekit, LiveKitServer) and self.options.webhooks:
-            self.livekit.webhook_urls = [self.webhook_url]
+            self.livekit.webhook_urls = [self.options.webhook_route(self.webhook_url)]
         await self.livekit.start()
         self._is_up("livekit-server", self.livekit.url)
 
@@ -235,13 +240,13 @@ class Stack:
         self._voice_env = {"ASSEMBLYAI_API_KEY": "simulator", "ROOMPOOL_VOICE_URL": str(ready.facts["url"])}
         self._is_up("voice simulator", str(ready.facts["url"]), is_simulated=True)
 
-    async def _spawn_worker(self, env: Mapping[str, str]) -> Child:
+    async def _spawn_worker(self, env: Mapping[str, str], within: Sequence[str] = ()) -> Child:
         options = self.options
         capacity = {} if options.capacity is None else {"ROOMPOOL_CAPACITY": str(options.capacity)}
         full_env = {**self.env, **capacity, **options.worker_env, **env}
         name = f"worker-{len(self.workers) + 1}"
         words = ["worker", "--processes", str(options.processes), "--ops-port", "0"]
-        worker = await self.processes.start(name, [*_ROOMPOOL, *words], env=full_env)
+        worker = await self.processes.start(name, [*within, *_ROOMPOOL, *words], env=full_env)
         self.workers.append(worker)
         return worker
 

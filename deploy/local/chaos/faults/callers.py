@@ -17,7 +17,7 @@ BACK_WITHIN_S = 4.0
 async def reconnect(scene: Scene) -> Struck:
     """Every caller's SDK rebuilds its connection: to LiveKit, it leaves by its own will and joins once more.
 
-    What LiveKit tells the agent is what it tells of a caller who hangs up, so this call is over, and the next one begins.
+    LiveKit tells the agent what it tells of a caller who hangs up, so this call is over, and the next one begins.
     """
     loop = asyncio.get_running_loop()
     at = loop.time()

@@ -5,7 +5,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import pytest
 from redis.asyncio import Redis
@@ -14,7 +15,7 @@ from deploy.local.ports import free_port
 from pool.carrier import Carrier
 from pool.contract import Arrived
 from pool.journal import DecisionLog, Fact
-from pool.registry import Rooms, Standing
+from pool.registry import CarrierRecord, Carriers, Grant, Offer, Rooms, RoomState, Standing
 from pool.registry.connect import lease_redis
 from pool.settings import PoolSettings
 
@@ -48,14 +49,62 @@ class Desk:
     carrier: Carrier
     rooms: Rooms
     story: HeardLog
+    carriers: Carriers
+    dialled: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def arrive(self, room: str) -> None:
         now = int(time.time() * 1000) + 1000  # made after Redis' data began: nobody can have owned it before
         await self.rooms.note(Arrived(room, f"RM_{room}", now, f"PA_{room}", now))
 
+    async def is_asked_to_stand_by(self, room: str = "a") -> Offer:
+        """Somebody else owns a room and offers it; this carrier has heard of that."""
+        await self.arrive(room)
+        now = int(time.time() * 1000)
+        await self.carriers.beat(CarrierRecord(ID, "worker", "host", 1, "", 2, 0, False, now, now))
+        grant = await self.rooms.claim_next("owner", capacity=9)
+        assert isinstance(grant, Grant)
+        assert (await self.rooms.offer("owner", room, grant.fence)).next == ID
+        (offer,) = (await self.rooms.due(carrier=ID)).offers
+        self.carrier.offered([offer])
+        return offer
+
+    async def until_given_back(self, room: str = "a") -> RoomState:
+        """Wait until nobody stands by for the room."""
+        ends_at = time.monotonic() + 20
+        while (state := await self.rooms.look(room)) is None or state.next is not None or self.carrier.in_use:
+            assert time.monotonic() < ends_at
+            await asyncio.sleep(0.02)
+        return state
+
 
 @pytest.fixture
 async def desk(redis_url: str, redis_prefix: str) -> AsyncIterator[Desk]:
+    """A carrier whose LiveKit and voice are out of reach."""
+    async with running(redis_url, redis_prefix, voice_port=free_port()) as desk:
+        yield desk
+
+
+@pytest.fixture
+async def slow_desk(redis_url: str, redis_prefix: str) -> AsyncIterator[Desk]:
+    """A carrier whose voice takes connections and says nothing."""
+    dialled = asyncio.Event()
+
+    async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        dialled.set()
+        with contextlib.suppress(OSError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(be_silent, "127.0.0.1", 0)
+    async with running(redis_url, redis_prefix, voice_port=server.sockets[0].getsockname()[1]) as desk:
+        desk.dialled = dialled
+        yield desk
+    server.close()
+    await server.wait_closed()
+
+
+@asynccontextmanager
+async def running(redis_url: str, redis_prefix: str, *, voice_port: int) -> AsyncIterator[Desk]:
     redis = lease_redis(redis_url)
     settings = PoolSettings(
         _env_file=None,
@@ -63,7 +112,7 @@ async def desk(redis_url: str, redis_prefix: str) -> AsyncIterator[Desk]:
         livekit_api_key="key",
         livekit_api_secret="a-secret-of-at-least-thirty-two-characters",
         assemblyai_api_key="any",
-        voice_url=f"ws://127.0.0.1:{free_port()}",
+        voice_url=f"ws://127.0.0.1:{voice_port}",
         capacity=2,
     )
     rooms, story = Rooms(redis, prefix=redis_prefix), HeardLog(redis, prefix=redis_prefix)
@@ -75,7 +124,7 @@ async def desk(redis_url: str, redis_prefix: str) -> AsyncIterator[Desk]:
                 core.create_task(carrier.renew_forever()),
                 core.create_task(carrier.tell_forever()),
             ]
-            yield Desk(carrier, rooms, story)
+            yield Desk(carrier, rooms, story, Carriers(redis, prefix=redis_prefix))
             carrier.quiet()
             await carrier.empty()
             for task in tasks:
@@ -118,3 +167,52 @@ async def test_a_quiet_carrier_claims_nothing_more(desk: Desk) -> None:
     state = await desk.rooms.look("a")
     assert state is not None
     assert state.standing is Standing.WAITING
+
+
+async def test_a_stand_by_without_a_voice_is_declined(desk: Desk) -> None:
+    """Its owner keeps the call, somebody else is asked, and the slot is free again."""
+    offer = await desk.is_asked_to_stand_by()
+    state = await desk.until_given_back()
+    assert (state.owner, state.fence) == ("owner", offer.fence)
+    assert ID in state.declined
+
+
+async def test_a_stand_by_occupies_a_slot(slow_desk: Desk) -> None:
+    """As a call does, for it may be one in an instant; the same offer again is the same stand-by."""
+    offer = await slow_desk.is_asked_to_stand_by()
+    async with asyncio.timeout(20):
+        await slow_desk.dialled.wait()
+    slow_desk.carrier.offered([offer])
+    assert slow_desk.carrier.in_use == 1
+    assert slow_desk.carrier.has_room()
+    slow_desk.carrier.want_claim()
+    assert not slow_desk.carrier.has_room()
+
+
+async def test_a_carrier_that_drains_gives_back_what_it_stands_by_for(slow_desk: Desk) -> None:
+    """Without waiting for its voice, and without a mark against it."""
+    await slow_desk.is_asked_to_stand_by()
+    async with asyncio.timeout(20):
+        await slow_desk.dialled.wait()
+        slow_desk.carrier.quiet()
+        await slow_desk.carrier.empty()
+    state = await slow_desk.until_given_back()
+    assert state.declined == {}
+    assert state.owner == "owner"
+
+
+async def test_a_carrier_that_drains_stands_by_for_nothing_more(desk: Desk) -> None:
+    """An offer that was on its way is given back unopened."""
+    desk.carrier.quiet()
+    await desk.is_asked_to_stand_by()
+    await desk.until_given_back()
+    assert [one.event for one in await desk.story.read("a") if one.event == "voice_failed"] == []
+
+
+async def test_stopping_ends_what_stands_by_as_well(slow_desk: Desk) -> None:
+    """Out of time is out of time."""
+    await slow_desk.is_asked_to_stand_by()
+    async with asyncio.timeout(20):
+        await slow_desk.dialled.wait()
+        slow_desk.carrier.stop_calls()
+        await slow_desk.until_given_back()

@@ -1,5 +1,6 @@
 """Put out of a room that is ours: back in it, with the same voice session; put out of one that is not: gone."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -111,3 +112,27 @@ async def test_a_caller_who_left_while_the_agent_was_out_is_not_waited_for_long(
             desk.owner.answers.set()
             outcome = await call
     assert outcome.ending is Ending.CALLER_LEFT
+
+
+async def test_a_way_back_that_takes_too_long_is_given_up(desk: Desk) -> None:
+    """Somebody else may reach LiveKit. A join that still succeeds afterwards undoes itself."""
+    async with desk.caller() as caller, desk.call(desk.spec(out_of_room_s=1.0)) as call:
+        await caller.agent_heard()
+        async with intruder(desk):
+            desk.livekit.freeze()
+            try:
+                desk.owner.answers.set()
+                outcome = await call
+            finally:
+                desk.livekit.thaw()
+        await until_no_join_is_under_way()
+        await caller.agent_gone()
+    assert outcome.ending is Ending.ROOM_LOST
+    assert caller.witness.audible_max == 1
+
+
+async def until_no_join_is_under_way() -> None:
+    """Wait for joins that were given up."""
+    joins = [task for task in asyncio.all_tasks() if task.get_name() == "room_connect"]
+    if joins:
+        await asyncio.wait(joins, timeout=30)

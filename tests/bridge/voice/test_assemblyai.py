@@ -123,6 +123,14 @@ def test_no_message_raises_anything_else(message: bytes) -> None:
         return
 
 
+def test_other_instructions_change_nothing_else() -> None:
+    """In mid-session voice, greeting and format are fixed: naming one would be an error."""
+    assert json.loads(AssemblyAI().instruct("Go on.")) == {
+        "type": "session.update",
+        "session": {"system_prompt": "Go on."},
+    }
+
+
 def test_hello_says_only_what_was_set() -> None:
     """An explicit null greeting is refused, and any turn_detection object switches the vendor's adaptive mode off."""
     plain = json.loads(AssemblyAI().hello(VoiceSpec(prompt="p"), "alba"))["session"]

@@ -149,3 +149,12 @@ async def test_a_cancelled_dial_ends_the_session_that_may_have_begun(simulator: 
         dialling.cancel()
     await simulator.until(lambda sessions: sessions[0].ending is not None)
     assert simulator.sessions()[0].ended_by_session_end
+
+
+async def test_a_voice_takes_other_instructions_in_mid_session(simulator: Running) -> None:
+    """Once taken they are echoed; nothing is said because of them."""
+    link = await dial(link_spec(simulator), VoiceSpec(prompt="Before."), "alba")
+    await link.instruct(VoiceSpec(prompt="After.", greeting="Never said."))
+    await simulator.until(lambda sessions: (sessions[0].config or {}).get("system_prompt") == "After.")
+    assert await link.farewell()
+    assert simulator.sessions()[0].replies == 0

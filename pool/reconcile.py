@@ -271,7 +271,7 @@ class Reconciler:
             return 0
         for one in strays:
             log.warning("stray_removed", room=room.name, participant=one.sid, fence=one.fence)
-            await self._story.append(room.name, "stray_removed", carrier=self._carrier_id, fence=one.fence)
+            await self._story.append(room.name, "stray_removed", carrier=self._carrier_id, fence=one.fence or "")
         return len(strays)
 
 

@@ -5,7 +5,8 @@ Each package brings its own verbs, so none imports upward, and `roompool token` 
 
 import sys
 from collections.abc import Callable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, version
+from typing import Annotated
 
 import typer
 
@@ -28,10 +29,10 @@ def create_app(verbs: Mapping[str, EntryPoint], *, asked_for: list[str]) -> type
         add_completion=False,
         pretty_exceptions_enable=False,  # it would print local variables, tokens among them
     )
-    app.callback()(_no_options)  # makes verbs of one command, too
+    app.callback()(_options)  # makes verbs of one command, too
     if asked_for and asked_for[0] in verbs:
         app.command(asked_for[0])(verbs[asked_for[0]].load())
-    else:
+    elif asked_for != ["--version"]:
         for name, verb in sorted(verbs.items()):
             app.command(name)(_load_or_stub(verb))
     return app
@@ -56,5 +57,15 @@ def _load_or_stub(verb: EntryPoint) -> Callable[..., object]:
     return loaded
 
 
-def _no_options() -> None:
-    """The command itself takes no options."""
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"roompool {version('roompool')}")
+        raise typer.Exit
+
+
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end.")
+    ] = False,
+) -> None:
+    """What the command itself takes, whichever verb follows."""

@@ -1,4 +1,4 @@
-"""What the verbs that read room state share: the way to Redis, and how times, counts and tables look to a person."""
+"""What the verbs that read room state share: the way to Redis, waiting for it to change, and how tables look."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -41,11 +41,15 @@ def ask(redis_url: str, question: Callable[["Redis"], Awaitable[T]]) -> T:
     """
     from redis.exceptions import RedisError  # redis takes a fifth of a second, which --help can do without
 
+    from pool.base.outage import fault_of
+
     url = redis_url or environment().get("REDIS_URL") or DEFAULT_REDIS_URL
     try:
         return asyncio.run(_answer(url, question))
+    except BrokenPipeError:  # nobody reads what we print any more
+        raise
     except (RedisError, OSError) as error:
-        typer.echo(f"Redis at {shown(url)} gives no answer ({type(error).__name__}). Is REDIS_URL right?", err=True)
+        typer.echo(f"Redis at {shown(url)} gives no answer ({fault_of(error)}). Is REDIS_URL right?", err=True)
         raise typer.Exit(1) from None
 
 
@@ -59,23 +63,28 @@ async def _answer(url: str, question: Callable[["Redis"], Awaitable[T]]) -> T:
         await redis.aclose()
 
 
-def lasting(ms: int) -> str:
-    """A length of time for people: 0.3 s, 41 s, 12 min, 3.5 h, 2 d."""
-    seconds = ms / 1000
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 172_800:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86_400:.0f} d"
+async def until(answer: Callable[[], Awaitable[bool]], *, limit_s: float, every_s: float = 0.25) -> bool:
+    """Ask again and again until the answer is yes; False after `limit_s`. A Redis that is away meanwhile says no.
 
+    Redis could tell of changes itself, but only where its configuration lets it.
+    """
+    from redis.exceptions import RedisError  # see above
 
-def count_of(number: int, noun: str) -> str:
-    """1 caller, 2 callers."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    is_away = False
+    try:
+        async with asyncio.timeout(limit_s):
+            while True:
+                try:
+                    if await answer():
+                        return True
+                    is_away = False
+                except (RedisError, OSError):
+                    if not is_away:
+                        typer.echo("Redis gives no answer; waiting for it", err=True)
+                    is_away = True
+                await asyncio.sleep(every_s)
+    except TimeoutError:
+        return False
 
 
 def columns(rows: list[tuple[str, ...]]) -> str:

@@ -1,135 +1,110 @@
 """`roompool why ROOM`: why there is an agent in a room, or none."""
 
+import asyncio
 import json
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, assert_never
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pool.base.text import printable
-from pool.commands.console import AsJson, RedisUrl, ask, count_of, lasting
-from pool.commands.ps import state_of
+from pool.commands.console import AsJson, RedisUrl, ask
+from pool.commands.sentences import Teller
+from pool.commands.verdict import HINTS, verdict
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from pool.journal import Decision
-    from pool.registry import CarrierSeen, RoomState
+    from pool.journal import Decision, DecisionLog, Place
+    from pool.registry import RoomState
 
-UNKNOWN = "No webhook has named this room."
+EVENT_CHARS = 15
+"""The width of the column with an event's name."""
 
-HINTS = """\
-Names are matched letter by letter, upper and lower case apart.
-Does LiveKit's configuration name the receiver under webhook.urls, and does its log show deliveries?
-Does ROOMPOOL_ROOMS, in the receiver and the workers, let this room have an agent?
-Do the receiver, the workers and this command use the same REDIS_URL?"""
+AGAIN_S = 0.5
+"""Between two attempts to reach a Redis that is away."""
 
 
 def why(
     room: Annotated[str, typer.Argument(help="The room's name, as LiveKit has it.", envvar="ROOM_NAME")],
     redis_url: RedisUrl = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay, and print each new line as it comes.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say where ROOM stands and tell its story: what was decided, when, and on which facts.
+    """Say why there is an agent in ROOM, or none, and tell its story: what was decided, when, and on which facts.
 
-    Stories end a day after their last line. Ends with status 1 when nothing is known of the room.
+    Stories end a day after their last line. Ends with status 1 when nothing is known of the room; with --follow it goes
+    on until Ctrl-C, and --json then prints the answer so far in one line, and one more for each that comes.
 
-    Example: REDIS_URL=redis://127.0.0.1:6379/0 roompool why demo
+    Example: REDIS_URL=redis://127.0.0.1:6379/0 roompool why demo --follow
     """
-    state, carriers, story = ask(redis_url, lambda redis: _read(redis, room))
-    is_known = state is not None or bool(story)
-    sentence = describe(state, carriers) if is_known else UNKNOWN
-    if as_json:
-        typer.echo(json.dumps(_as_json(room, sentence, state, story)))
-    else:
-        typer.echo(sentence)
-        typer.echo("" if is_known else HINTS)
-        for line in _lines(story):
-            typer.echo(line)
+    is_known = ask(redis_url, lambda redis: _answer(redis, room, as_json=as_json, follow=follow))
     if not is_known:
         raise typer.Exit(1)
 
 
-async def _read(redis: "Redis", room: str) -> tuple["RoomState | None", list["CarrierSeen"], list["Decision"]]:
+async def _answer(redis: "Redis", room: str, *, as_json: bool, follow: bool) -> bool:
+    """Print what is known, and what comes. Whether anything was known."""
     from pool.journal import DecisionLog  # with redis, see console.ask
     from pool.registry import Carriers, Rooms
 
-    return await Rooms(redis).look(room), await Carriers(redis).list(), await DecisionLog(redis).read(room)
+    log = DecisionLog(redis)
+    story, place = await log.read_to(room)
+    state, carriers = await Rooms(redis).look(room), await Carriers(redis).list()
+    is_known = state is not None or bool(story)
+    because = verdict(state, carriers, story)
+    teller = Teller()
+    if as_json:
+        typer.echo(json.dumps(_as_json(room, because, state, [_line_json(one, teller) for one in story])))
+    else:
+        typer.echo(because)
+        typer.echo("" if is_known else HINTS)
+        for one in story:
+            typer.echo(_line(one, teller))
+    if follow:
+        await _follow(log, room, place, teller, as_json=as_json)
+    return is_known
 
 
-def describe(state: "RoomState | None", carriers: list["CarrierSeen"]) -> str:
-    """Where a room stands, in a sentence or two. `None`: it had a story, and its state has expired."""
-    from pool.registry import Standing
+async def _follow(log: "DecisionLog", room: str, place: "Place", teller: Teller, *, as_json: bool) -> None:
+    """Print new lines until cancelled. What Redis does meanwhile is told on stderr, and waited for."""
+    from redis.exceptions import RedisError
 
-    if state is None:
-        return "Nobody is noted in this room, and it has no owner."
-    now = state.now_unix_ms
-    callers = count_of(len(state.callers), "caller")
-    match state.standing:
-        case Standing.OWNED:
-            left_ms = (state.until_unix_ms or now) - now
-            return f"Owned by {state.owner}, fence {state.fence}; the lease ends in {lasting(left_ms)}; {callers}."
-        case Standing.LAPSED:
-            over_ms = now - (state.until_unix_ms or now)
-            return (
-                f"{state.owner}, fence {state.fence}, owned it until {lasting(over_ms)} ago, may come back; {callers}."
-            )
-        case Standing.WAITING:
-            waited_ms = now - (state.queued_unix_ms or now)
-            return f"Waiting for {lasting(waited_ms)}; {callers}. {_who_could_take_it(carriers)}"
-        case Standing.BACKING_OFF:
-            tries = len(state.attempts) + len(state.excused)
-            return f"Next try in {_until_due(state)}, after {count_of(tries, 'failed attempt')}; {callers}."
-        case Standing.HELD_BACK:
-            return f"Held back for {_until_due(state)}: Redis lost its data, an owner may come back first; {callers}."
-        case Standing.RESTED:
-            return f"Resting: the agent has ended the call. A caller who joins from now on wakes it; {callers}."
-        case Standing.QUARANTINED:
-            since_ms = now - (state.quarantined_unix_ms or now)
-            return (
-                f"Quarantined for {lasting(since_ms)}; {callers}. See below why they failed; `roompool retry` lifts it."
-            )
-        case Standing.ABSENT:
-            return "Nobody is noted as present; the next caller brings an agent."
-        case Standing.FINISHED:
-            return f"This life of the room ({state.sid}) is over."
-        case _:
-            assert_never(state.standing)
+    from pool.base.outage import fault_of
+
+    is_away = False
+    while True:
+        try:
+            new, place = await log.follow(room, place)
+        except (RedisError, OSError) as error:
+            if not is_away:
+                typer.echo(f"Redis gives no answer ({fault_of(error)}); waiting for it", err=True)
+            is_away = True
+            await asyncio.sleep(AGAIN_S)
+            continue
+        if is_away:
+            typer.echo("Redis answers again; what happened meanwhile may be missing", err=True)
+        is_away = False
+        for one in new:
+            typer.echo(json.dumps(_line_json(one, teller)) if as_json else _line(one, teller))
 
 
-def _until_due(state: "RoomState") -> str:
-    return lasting(max(0, (state.due_unix_ms or 0) - state.now_unix_ms))
+def _line(one: "Decision", teller: Teller) -> str:
+    """Local time, the event's name, what it says."""
+    at = datetime.fromtimestamp(one.at_unix_ms / 1000).astimezone()
+    time = f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}"
+    return f"{time}  {printable(one.event):<{EVENT_CHARS}}  {teller.tell(one)}".rstrip()
 
 
-def _who_could_take_it(carriers: list["CarrierSeen"]) -> str:
-    """Why a waiting room still waits, as far as carriers tell."""
-    states = [state_of(seen) for seen in carriers]
-    alive = [state for state in states if state != "silent"]
-    if not alive:
-        return "No carrier is alive: start one with `roompool worker`."
-    free = alive.count("serving")
-    if free:
-        return f"{count_of(free, 'carrier')} with a free slot; one should take it within a second."
-    return f"No carrier has a free slot: {', '.join(sorted(alive))}."
+def _line_json(one: "Decision", teller: Teller) -> dict[str, Any]:
+    return {**asdict(one), "text": teller.tell(one)}
 
 
-def _lines(story: list["Decision"]) -> list[str]:
-    """One line each: local time, what happened, its facts."""
-    lines = []
-    for decision in story:
-        at = datetime.fromtimestamp(decision.at_unix_ms / 1000).astimezone()
-        facts = "  ".join(f"{printable(name)}={printable(value)}" for name, value in decision.facts.items())
-        lines.append(
-            f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}  {printable(decision.event):<14}  {facts}".rstrip()
-        )
-    return lines
-
-
-def _as_json(room: str, sentence: str, state: "RoomState | None", story: list["Decision"]) -> dict[str, Any]:
+def _as_json(room: str, because: str, state: "RoomState | None", story: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "room": room,
-        "sentence": sentence,
+        "sentence": because,
         "state": None if state is None else asdict(state) | {"standing": state.standing.value},
-        "story": [asdict(decision) for decision in story],
+        "story": story,
     }

@@ -15,9 +15,13 @@ from typer.testing import CliRunner
 from deploy.local.ports import free_port
 from pool.base.errors import SettingsInvalid
 from pool.base.text import printable, shortened
-from pool.commands.console import columns, lasting
+from pool.commands.console import columns
+from pool.commands.drain import drain
+from pool.commands.hangup import hangup
+from pool.commands.lengths import lasting
 from pool.commands.ps import ps
 from pool.commands.retry import retry
+from pool.commands.verdict import UNKNOWN
 from pool.commands.why import why
 from pool.contract import Arrived, Finished
 from pool.journal import DecisionLog
@@ -49,8 +53,31 @@ class Pool:
         grant = await self.claim()
         await self.rooms.release("one", grant.room, grant.fence, Again(failed=True))
 
-    async def beat(self, name: str = "one", *, capacity: int = 8, draining: bool = False) -> None:
-        await self.carriers.beat(CarrierRecord(name, "worker-a", "host-a", 4711, "r7", capacity, 0, draining, 1))
+    async def beat(
+        self,
+        name: str = "one",
+        *,
+        worker: str = "worker-a",
+        host: str = "host-a",
+        capacity: int = 8,
+        in_use: int = 0,
+        draining: bool = False,
+        worker_started_unix_ms: int = 1,
+    ) -> bool:
+        return await self.carriers.beat(
+            CarrierRecord(
+                id=name,
+                worker=worker,
+                host=host,
+                pid=4711,
+                revision="r7",
+                capacity=capacity,
+                in_use=in_use,
+                draining=draining,
+                started_unix_ms=1,
+                worker_started_unix_ms=worker_started_unix_ms,
+            )
+        )
 
     async def run(self, verb: Callable[..., Any], *args: str, status: int = 0) -> str:
         """What a verb prints; its status must be as expected."""
@@ -75,11 +102,11 @@ async def pool(redis_url: str) -> AsyncIterator[Pool]:
 async def test_ps_of_an_empty_pool_says_what_to_do(pool: Pool) -> None:
     """Nothing runs yet: say so, and how to start."""
     assert await pool.run(ps) == (
-        "no carrier: start one with `roompool worker`\n\nno room is owned, waits or is quarantined\n"
+        "no worker: start one with `roompool worker`\n\nno room is owned, waits or is quarantined\n"
     )
 
 
-async def test_ps_lists_carriers_and_rooms(pool: Pool) -> None:
+async def test_ps_lists_workers_carriers_and_rooms(pool: Pool) -> None:
     """Who carries, how full, since when; who has an agent, and who waits."""
     await pool.beat()
     await pool.arrive("owned", "RM_1")
@@ -88,25 +115,52 @@ async def test_ps_lists_carriers_and_rooms(pool: Pool) -> None:
 
     lines = [line.split() for line in (await pool.run(ps)).splitlines()]
 
-    assert lines[1][:7] == ["one", "worker-a", "host-a", "4711", "r7", "1/8", "serving"]
-    assert (lines[4][0], lines[4][1], lines[4][-1]) == ("waiting", "waiting", "RM_2")
-    assert (lines[5][0], lines[5][1], lines[5][-1]) == ("owned", "owned", "RM_1")
-    assert "one" in lines[5]
+    assert lines[1] == ["worker-a", "host-a", "r7", "1/8", "-", "serving"]
+    assert lines[2][:5] == ["one", "4711", "1/8", "-", "serving"]
+    assert (lines[5][0], lines[5][1], lines[5][-1]) == ("waiting", "waiting", "RM_2")
+    assert (lines[6][0], lines[6][1], lines[6][-1]) == ("owned", "owned", "RM_1")
+    assert "one" in lines[6]
+
+
+async def test_ps_groups_carriers_by_their_worker(pool: Pool) -> None:
+    """The worker that was started last comes first, with the sum of what its carriers hold."""
+    await pool.beat("old-1", worker="old", capacity=4)
+    await pool.beat("new-2", worker="new", capacity=3, worker_started_unix_ms=9)
+    await pool.beat("new-1", worker="new", capacity=2, worker_started_unix_ms=9)
+    await pool.arrive()
+    await pool.rooms.claim_next("new-2", capacity=3)
+
+    seen = await pool.read(ps)
+
+    assert [(one["id"], one["carriers"], one["leases"], one["capacity"]) for one in seen["workers"]] == [
+        ("new", ["new-1", "new-2"], 1, 5),
+        ("old", ["old-1"], 0, 4),
+    ]
+    names = [line.split()[0] for line in (await pool.run(ps)).splitlines()[1:6]]
+    assert names == ["new", "new-1", "new-2", "old", "old-1"]
 
 
 async def test_ps_is_read_by_programs(pool: Pool) -> None:
     """Carriers with their state, rooms with numbers in ms, and counters."""
-    await pool.beat("drains", draining=True)
-    await pool.beat("full", capacity=0)
+    await pool.beat("drains", worker="w1", draining=True, in_use=1)
+    await pool.beat("drained", worker="w2", draining=True)
+    await pool.beat("full", worker="w3", capacity=0)
+    await pool.beat("told", worker="w4")
+    await pool.carriers.drain("w4")
     await pool.carriers.cordon("cordoned")
+    await pool.beat("cordoned", worker="w5")
+    await pool.carriers.cordon("dead")
     await pool.arrive()
 
     seen = await pool.read(ps)
 
     assert {carrier["id"]: carrier["state"] for carrier in seen["carriers"]} == {
         "drains": "draining",
+        "drained": "drained",
         "full": "full",
-        "cordoned": "silent",  # it never beat
+        "told": "drained",
+        "cordoned": "cordoned",
+        "dead": "silent",  # it never beat
     }
     [room] = seen["rooms"]
     assert (room["room"], room["standing"], room["owner"], room["callers"]) == ("demo", "waiting", None, 1)
@@ -114,18 +168,33 @@ async def test_ps_is_read_by_programs(pool: Pool) -> None:
     assert seen["counters"] == {}
 
 
+async def test_ps_shows_who_stands_by(pool: Pool) -> None:
+    """A slot that is kept for a call about to be handed over."""
+    await pool.beat("one", worker="w1")
+    await pool.beat("two", worker="w2")
+    await pool.arrive()
+    grant = await pool.claim()
+    await DecisionLog(pool.redis).append("demo", "joined", carrier="one")
+    await pool.rooms.offer("one", "demo", grant.fence)
+
+    assert {one["id"]: one["reservations"] for one in (await pool.read(ps))["carriers"]} == {"one": 0, "two": 1}
+    assert "It is about to go to two, which gets ready." in (await pool.read(why, "demo"))["sentence"]
+
+
 async def test_why_tells_the_story_of_a_room(pool: Pool) -> None:
     """One sentence on where it stands, then every decision in order, from scripts and carriers alike."""
     await pool.arrive()
     grant = await pool.claim()
-    await DecisionLog(pool.redis).append("demo", "joined", took_ms=312)
+    await DecisionLog(pool.redis).append("demo", "joined", carrier="one", after_ms=312)
 
     lines = (await pool.run(why, "demo")).splitlines()
 
-    assert lines[0].startswith(f"Owned by one, fence {grant.fence}; the lease ends in ")
-    assert lines[0].endswith("; 1 caller.")
+    assert lines[0].startswith("There is an agent: one has held the room for ")
+    assert f"fence {grant.fence}, the lease ends in " in lines[0]
+    assert "; 1 caller." in lines[0]
     assert [line.split()[2] for line in lines[2:]] == ["arrived", "waiting", "claimed", "joined"]
-    assert "took_ms=312" in lines[-1]
+    assert f"one was given the room: fence {grant.fence}, try 1" in lines[-2]
+    assert lines[-1].endswith("one is in the room, after 312 ms")
 
 
 async def test_why_is_read_by_programs(pool: Pool) -> None:
@@ -137,16 +206,17 @@ async def test_why_is_read_by_programs(pool: Pool) -> None:
     assert (told["room"], told["state"]["standing"], told["state"]["sid"]) == ("demo", "waiting", "RM_1")
     assert [line["event"] for line in told["story"]] == ["arrived", "waiting"]
     assert told["story"][0]["facts"] == {"callers": "1"}
+    assert told["story"][0]["text"] == "a caller is in the room, 1 caller now"
 
 
 async def test_why_of_an_unknown_room_gives_hints(pool: Pool) -> None:
     """Nobody named it: what to look at, and a status that a program can see."""
     text = await pool.run(why, "nobody", status=1)
-    assert text.startswith("No webhook has named this room.\n")
+    assert text.startswith(f"{UNKNOWN}\n")
     assert "ROOMPOOL_ROOMS" in text
 
     told = await pool.read(why, "nobody", status=1)
-    assert (told["sentence"], told["state"], told["story"]) == ("No webhook has named this room.", None, [])
+    assert (told["sentence"], told["state"], told["story"]) == (UNKNOWN, None, [])
 
 
 async def test_why_says_where_a_room_stands(pool: Pool) -> None:
@@ -159,21 +229,21 @@ async def test_why_says_where_a_room_stands(pool: Pool) -> None:
     await pool.arrive()
     assert "No carrier is alive" in await sentence()
     await pool.beat(draining=True)
-    assert "No carrier has a free slot: draining." in await sentence()
+    assert "No carrier has a free slot (drained)" in await sentence()
     await pool.beat()
     assert "1 carrier with a free slot" in await sentence()
     await pool.fail()
     await pool.fail()
-    assert (await sentence()).startswith("Next try in ")
+    assert (await sentence()).startswith("No agent for the moment: next try in ")
     await pool.redis.delete("roompool:room:demo")
     await pool.arrive()
     grant = await pool.claim()
     await pool.rooms.release("one", "demo", grant.fence, Rested({"PA_1": 10**13}))
-    assert (await sentence()).startswith("Resting: the agent has ended the call.")
+    assert (await sentence()).startswith("No agent: the call was ended, ")
     await pool.rooms.note(Finished("demo", "RM_1"))
-    assert await sentence() == "This life of the room (RM_1) is over."
+    assert await sentence() == "No agent: LiveKit closed the room, and this life of it (RM_1) is over."
     await pool.redis.delete("roompool:room:demo")
-    assert await sentence() == "Nobody is noted in this room, and it has no owner."
+    assert await sentence() == "No agent: nobody is noted in this room, and it has no owner."
 
 
 async def test_retry_lifts_a_quarantine(redis_url: str) -> None:
@@ -188,7 +258,7 @@ async def test_retry_lifts_a_quarantine(redis_url: str) -> None:
         await pool.rooms.due()
         await pool.fail()
 
-    assert "Quarantined for" in (await pool.read(why, "demo"))["sentence"]
+    assert "quarantined for" in (await pool.read(why, "demo"))["sentence"]
     assert "quarantined" in (await pool.run(ps)).split()
     assert await pool.run(retry, "demo") == "demo is no longer quarantined\n"
     assert await pool.run(retry, "demo", status=1) == "demo is not quarantined\n"
@@ -232,7 +302,9 @@ async def test_ps_tells_of_a_clock_that_was_set_back(pool: Pool) -> None:
     assert "Redis' clock was set back 1 time:" in await pool.run(ps)
 
 
-@pytest.mark.parametrize("verb", [(ps,), (why, "demo"), (retry, "demo")], ids=["ps", "why", "retry"])
+@pytest.mark.parametrize(
+    "verb", [(ps,), (why, "demo"), (retry, "demo"), (hangup, "demo"), (drain, "one")], ids=lambda verb: verb[0].__name__
+)
 async def test_a_redis_that_is_away_is_a_line_and_status_1(verb: tuple[Any, ...]) -> None:
     """No traceback, no password."""
     redis = lease_redis("redis://127.0.0.1:1/0")
@@ -263,12 +335,20 @@ async def test_the_command_itself_finds_its_verbs(pool: Pool) -> None:
     out, err = await process.communicate()
 
     assert (process.returncode, err) == (0, b"")
-    assert json.loads(out) == {"carriers": [], "rooms": [], "counters": {}}
+    assert json.loads(out) == {"workers": [], "carriers": [], "rooms": [], "counters": {}}
 
 
 @pytest.mark.parametrize(
     ("ms", "text"),
-    [(0, "0.0 s"), (340, "0.3 s"), (41_000, "41 s"), (720_000, "12 min"), (12_600_000, "3.5 h"), (200_000_000, "2 d")],
+    [
+        (0, "0 ms"),
+        (340, "340 ms"),
+        (4100, "4.1 s"),
+        (41_000, "41 s"),
+        (720_000, "12 min"),
+        (12_600_000, "3.5 h"),
+        (200_000_000, "2 d"),
+    ],
 )
 def test_lengths_of_time(ms: int, text: str) -> None:
     """As coarse as a person reads them."""

@@ -178,6 +178,16 @@ class World:
         """The members of a set."""
         return await cast(Awaitable[set[str]], self.redis.smembers(self.key(name)))
 
+    async def grace_until(self) -> int:
+        """Until when owners come back first, as it was last noted."""
+        row = await cast(Awaitable[list[str]], self.redis.hmget(self.key("alive"), ["grace_until", "lost_until"]))
+        return max(int(text) for text in row)
+
+    async def expiring(self, kinds: tuple[str, ...]) -> list[str]:
+        """The keys of these kinds that Redis will forget by itself, in order, without the prefix."""
+        names = sorted(key.removeprefix(self.prefix) for key in await self.redis.keys("*"))
+        return [name for name in names if name.startswith(kinds) and await self.redis.pttl(self.key(name)) > 0]
+
     def key(self, name: str) -> str:
         return self.prefix + name
 

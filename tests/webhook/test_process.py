@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from deploy.local.valkey import Valkey
 from pool.contract import DEFAULT_PREFIX
+from tests.peers.unfit_redis import EvictingValkey
 from tests.webhook.deliveries import KEY, SECRET, TURN_PASSWORD, body_of, message, token_of
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +108,35 @@ async def test_a_redis_that_answers_with_errors_is_waited_out(valkey: Valkey) ->
         assert valkey.command("REPLICAOF", "NO", "ONE") == "+OK"
         assert (await line(process, "readiness_changed"))["now"] == "ready"
         assert (await get(f"{ready['ops_url']}/readyz")).status_code == 200
+
+
+async def test_a_redis_that_would_forget_is_refused_and_exit_2(valkey: Valkey) -> None:
+    """One line, with the variable, what is wrong, and the cure; its password is not in it."""
+    assert valkey.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru") == "+OK"
+    settings = {"LIVEKIT_API_KEY": KEY, "LIVEKIT_API_SECRET": SECRET, "REDIS_URL": valkey.url}
+    async with webhook(*PORTS, **settings) as process:
+        _, said = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, said.count(b"\n")) == (2, 1)
+    assert said.startswith(b"REDIS_URL: has maxmemory-policy allkeys-lru")
+    assert b" Cure: CONFIG SET maxmemory-policy noeviction" in said
+
+
+async def test_a_redis_that_comes_later_and_would_forget_keeps_the_receiver_unready() -> None:
+    """With the same words in an error line and in the probe; mended, it is taken without a restart."""
+    async with contextlib.AsyncExitStack() as ending:
+        valkey = await ending.enter_async_context(EvictingValkey(append_only=False))
+        valkey.kill()
+        settings = {"LIVEKIT_API_KEY": KEY, "LIVEKIT_API_SECRET": SECRET, "REDIS_URL": valkey.url}
+        process = await ending.enter_async_context(webhook(*PORTS, **settings))
+        ready = await line(process, "webhook_ready")
+        await valkey.revive(keep_data=False)
+        problem = (await line(process, "redis_unfit"))["problem"]
+        assert problem.startswith("REDIS_URL: has maxmemory-policy allkeys-lru")
+        assert (await line(process, "readiness_changed"))["now"] == "pool_unfit"
+        probe = await get(f"{ready['ops_url']}/readyz")
+        assert (probe.status_code, probe.json()["reason"]) == (503, problem)
+        assert valkey.command("CONFIG", "SET", "maxmemory-policy", "noeviction") == "+OK"
+        assert (await line(process, "readiness_changed"))["now"] == "ready"
 
 
 async def test_wrong_settings_are_all_told_and_exit_2() -> None:

@@ -14,6 +14,7 @@ from pool.base.errors import SettingsInvalid
 from pool.base.redis_fit import NO_ANSWER, Fitness, ServerFacts, facts_in, facts_of, problems_of
 from pool.base.sentinels import UnknownService
 from pool.registry.connect import lease_redis
+from tests.peers.unfit_redis import ClusterValkey
 
 GOOD = ServerFacts(version=(7, 0), is_cluster=False, is_replica=False, eviction="noeviction")
 
@@ -92,13 +93,6 @@ async def test_an_unfit_server_is_refused_at_start(
     spoil(valkey)
     with pytest.raises(SettingsInvalid, match=word):
         await Fitness(redis).require()
-
-
-class ClusterValkey(Valkey):
-    """A Valkey that thinks it is one of a cluster."""
-
-    def _argv(self) -> list[str]:
-        return [*super()._argv(), "--cluster-enabled", "yes"]
 
 
 async def test_a_cluster_is_refused_at_start() -> None:

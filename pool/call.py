@@ -119,12 +119,15 @@ class HeldCall:
         return self._desk.token(self.grant)
 
     def can_be_passed_on(self) -> bool:
-        """Whether this call may be offered to another carrier: surely ours, in its room, and past its opening words.
+        """Whether this call may be given to another carrier now: surely ours, in its room, with somebody to talk to,
+        and past its opening words.
 
-        The next owner goes on in silence: given a call that has not greeted yet, nobody ever would.
+        The next owner goes on in silence: given a call that has not greeted yet, nobody ever would. And it would not
+        wait for a caller who vanished and may come back.
         """
         is_ours = self._lease.state(self._loop.time()) is State.OWN and self._lease.is_confirmed
-        return is_ours and self._is_in and self._is_opened and not self.stop.is_asked
+        is_talk = self._is_in and self._is_opened and bool(self._present)
+        return is_ours and is_talk and not self.stop.is_asked
 
     async def until_quiet(self, *, for_s: float, limit_s: float) -> bool:
         """Wait until it has been quiet for `for_s`. False: it was not within the limit."""

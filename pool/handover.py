@@ -52,6 +52,8 @@ class Beat(enum.Enum):
     TOO_SLOW = "too_slow"
     SETTLED = "settled"
     """Nobody speaks at this moment, or we have waited long enough for that."""
+    NOT_NOW = "not_now"
+    """The call itself is in no state to be passed: out of its room, or nobody is there."""
     PASSED = "passed"
     NOT_PASSED = "not_passed"
     """The registry says that nothing was passed: the next is gone, or refused after all."""
@@ -77,7 +79,7 @@ STAGES: Mapping[Stage, Mapping[Beat, Stage]] = {
         Beat.READY: Stage.SETTLING,
         Beat.TOO_SLOW: Stage.RESTING,
     },
-    Stage.SETTLING: {**_FAILED, Beat.SETTLED: Stage.PASSING},
+    Stage.SETTLING: {**_FAILED, Beat.SETTLED: Stage.PASSING, Beat.NOT_NOW: Stage.RESTING},
     Stage.PASSING: {**_FAILED, Beat.PASSED: Stage.PASSED, Beat.NOT_PASSED: Stage.RESTING},
     Stage.RESTING: {Beat.RESTED: Stage.SEEKING, Beat.ENDED: Stage.OVER},
     Stage.PASSED: {},

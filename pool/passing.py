@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from pool import metrics
 from pool.call import HeldCall
-from pool.handover import POLL_S, QUIET_FOR_S, QUIET_LIMIT_S, READY_LIMIT_S, Beat, HandOver, Stage
+from pool.handover import BACKOFF_S, POLL_S, QUIET_FOR_S, QUIET_LIMIT_S, READY_LIMIT_S, Beat, HandOver, Stage
 from pool.memory import Notebook
 from pool.registry import Rooms
 
@@ -54,6 +54,10 @@ class Passing:
             self._under_way.add(fence)
             try:
                 await self._hand_over(call, self._tries.setdefault(fence, HandOver()))
+            except Exception:  # the boundary of a hand-over: it must cost neither this call nor any other
+                metrics.HANDOVERS.labels("bug").inc()
+                log.exception("hand_over_bug", room=call.grant.room, fence=fence)
+                self._again_at[fence] = self._loop.time() + BACKOFF_S[-1]
             finally:
                 self._under_way.discard(fence)
 
@@ -125,7 +129,9 @@ class Passing:
         if not await self._notebook.flush(call.grant.fence):
             return Beat.UNREACHABLE
         await call.until_quiet(for_s=QUIET_FOR_S, limit_s=QUIET_LIMIT_S)
-        return Beat.SETTLED if await self._notebook.flush(call.grant.fence) else Beat.UNREACHABLE
+        if not await self._notebook.flush(call.grant.fence):
+            return Beat.UNREACHABLE
+        return Beat.SETTLED if call.can_be_passed_on() else Beat.NOT_NOW
 
     async def _pass(self, call: HeldCall) -> Beat:
         try:

@@ -25,6 +25,9 @@ T = TypeVar("T")
 READY_LIMIT_S = 10.0
 """For the voice session to open; then the registry finds somebody quicker."""
 
+NO_ROOM_BAR_MS = 2_000
+"""Redis thinks that we have a slot: without a bar it would ask us again at once."""
+
 AWAIT_S = 30.0
 """The longest wait for the owner; the registry ends an offer earlier."""
 
@@ -144,7 +147,7 @@ class StandBy:
         """There is no slot for it after all."""
         self._slow.cancel()
         metrics.STAND_BYS.labels("no_room").inc()
-        await self._decline(bar_ms=0)
+        await self._decline(bar_ms=NO_ROOM_BAR_MS)
 
     async def over(self, outcome: Outcome) -> None:
         """The call ended and the room was never ours: say so, if somebody might still wait for us."""

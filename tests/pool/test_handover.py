@@ -31,6 +31,7 @@ def test_the_good_way() -> None:
         ([Beat.PICKED, Beat.TOO_SLOW], "too_slow"),
         ([Beat.PICKED, Beat.NOBODY], "nobody"),
         ([Beat.READY, Beat.UNREACHABLE], "unreachable"),
+        ([Beat.READY, Beat.NOT_NOW], "not_now"),
         ([Beat.READY, Beat.SETTLED, Beat.NOT_PASSED], "not_passed"),
         ([Beat.READY, Beat.SETTLED, Beat.UNREACHABLE], "unreachable"),
     ],

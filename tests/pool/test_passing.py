@@ -70,6 +70,7 @@ class Side:
         assert isinstance(grant, Grant)
         call = self.hold(grant, sent_at=asyncio.get_running_loop().time())
         call.connected()
+        call.callers(grant.callers)
         call.quiet(True)
         return call
 
@@ -199,6 +200,25 @@ async def test_a_call_that_ends_meanwhile_is_offered_no_longer(pair: Pair) -> No
         handing.cancel()
 
 
+async def test_a_caller_who_vanishes_while_somebody_stands_by_keeps_the_call_where_it_is(pair: Pair) -> None:
+    """The agent that knows the caller waits for the return; then the hand-over begins anew."""
+    call = await pair.old.claim()
+    call.quiet(False)
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        handing = group.create_task(pair.old.passing.forever(pair.old.calls.values))
+        stand_by = await pair.new.asked()
+        stand_by.ready()
+        wait = group.create_task(stand_by.wait())
+        call.callers({})
+        call.quiet(True)
+        assert await wait is None
+        assert not call.stop.is_asked
+        call.callers({"PA_a": 1})
+        again = await pair.new.asked()
+        assert await again.wait() == ()
+        handing.cancel()
+
+
 async def test_a_draining_carrier_gives_back_what_it_stands_by_for(pair: Pair) -> None:
     """And is asked for nothing more."""
     call = await pair.old.claim()
@@ -285,15 +305,25 @@ async def test_a_call_without_redis_stays(pair: Pair) -> None:
     await nowhere.aclose()
 
 
-async def test_a_call_that_has_not_greeted_yet_is_not_offered(pair: Pair) -> None:
-    """The next owner would go on in silence, and nobody would ever greet."""
+async def test_only_a_call_that_is_under_way_is_offered(pair: Pair) -> None:
+    """Before the greeting the next owner would go on in silence, and nobody would ever greet; without a caller it would
+    not wait as long as we do; out of its room it may not be ours."""
     grant = (await pair.old.claim()).grant
     lease = Lease(grant.fence, sent_at=asyncio.get_running_loop().time())
     call = HeldCall(grant, lease, pair.old.desk, speaks_first=True)
     assert not call.can_be_passed_on()
     call.connected()
+    call.callers(grant.callers)
     assert not call.can_be_passed_on()
     call.event("first_sound")
+    assert call.can_be_passed_on()
+    call.callers({})
+    assert not call.can_be_passed_on()
+    call.callers(grant.callers)
+    call.disconnected()
+    assert not call.can_be_passed_on()
+    call.connected()
+    call.answered(Renewal.MINE, sent_at=asyncio.get_running_loop().time())
     assert call.can_be_passed_on()
     call.stop.ask(Ending.HUNG_UP)
     assert not call.can_be_passed_on()

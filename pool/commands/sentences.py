@@ -105,6 +105,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "nobody": "no other carrier can take it now",
         "too_slow": "who was asked did not get ready in time",
         "not_passed": "who was asked is gone, or full",
+        "not_now": "its caller is away, or it is out of the room",
         "unreachable": "Redis gave no answer",
     },
     "ended.ending": {

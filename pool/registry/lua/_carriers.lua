@@ -19,7 +19,7 @@ end
 -- The fields of its record that decisions rest on; without a record all are empty.
 local function record_of(carrier)
   local row = redis.pcall('HMGET', PREFIX .. 'carrier:' .. carrier, 'cordoned', 'draining', 'worker', 'revision',
-    'capacity', 'worker_started_unix_ms')
+    'capacity', 'worker_started_unix_ms', 'in_use')
   if row.err then
     row = {}
   end
@@ -27,7 +27,7 @@ local function record_of(carrier)
   return {
     id = carrier, is_cordoned = row[1] == '1', is_draining = row[2] == '1' or (worker ~= '' and is_drained(worker)),
     worker = worker, revision = row[4] or '', capacity = parse_number(row[5] or '') or 0,
-    worker_started = parse_number(row[6] or '') or 0,
+    worker_started = parse_number(row[6] or '') or 0, in_use = parse_number(row[7] or '') or 0,
   }
 end
 

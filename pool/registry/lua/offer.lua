@@ -37,14 +37,15 @@ local function revision_of(record)
   return record.revision ~= '' and 'revision:' .. record.revision or 'worker:' .. record.worker
 end
 
--- A first count of what is taken: its indexes may hold more than is true until it sweeps or claims.
+-- A first count of what is taken: its indexes may hold more than is true until it sweeps or claims. What it says itself
+-- counts where it is more: after a loss of Redis' data.
 local function rough_free(record)
   local taken = 0
   for _, kind in ipairs({ 'held:', 'standby:' }) do
     local number = redis.pcall('SCARD', PREFIX .. kind .. record.id)
     taken = taken + (type(number) == 'number' and number or 0)
   end
-  return record.capacity - taken
+  return record.capacity - math.max(taken, record.in_use)
 end
 
 local function candidates()

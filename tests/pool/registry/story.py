@@ -268,9 +268,9 @@ class Story:
                 carrier.until[grant.room] = sent_at + grant.ttl_ms
                 continue
             self.drop(carrier, grant.room)
-            if answer is Renewal.OVER:
-                if await self.world.rooms.release(carrier.id, grant.room, grant.fence, Gone({})):
-                    self.model.memory.pop(grant.sid, None)
+            one = (carrier.id, grant.room, grant.fence)
+            if answer is Renewal.OVER and await self.world.rooms.release(*one, Gone({})):
+                self.model.memory.pop(grant.sid, None)
 
     def seen(self, grant: Grant, places: set[int]) -> dict[str, int]:
         life = Life(grant.room, grant.sid, grant.created_unix_ms)

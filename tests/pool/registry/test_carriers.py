@@ -131,6 +131,21 @@ async def test_a_rested_room_is_looked_at_now_and_then(world: World) -> None:
     assert await world.rooms.claim_next("two", capacity=8) is NoGrant.NOTHING
 
 
+async def test_a_quarantined_room_is_looked_at_now_and_then(world: World) -> None:
+    """An agent may be in there that nobody holds a lease for."""
+    await world.arrive()
+    for _ in range(3):
+        grant = await world.claim()
+        await world.rooms.release("one", "demo", grant.fence, Again(failed=True))
+        await world.pass_ms(5000, sweep=True)
+    demo = [("demo", "RM_1")]
+
+    await world.pass_ms(world.times.rested_look_ms)
+    assert await world.rooms.unowned(demo) == [True]
+    assert await world.rooms.unowned(demo) == [False]
+    assert (await world.look()).standing is Standing.QUARANTINED
+
+
 async def test_a_room_that_fell_out_of_every_set_is_found_again(world: World) -> None:
     """The reconciler asks for a look, and the arrival that follows puts the room back."""
     await world.arrive()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pool.registry import Again, Gone, Rested
+from pool.registry import Again, Gone, HangUp, Rested
 from tests.pool.registry.world import World, held
 
 NAMES = {
@@ -50,6 +50,15 @@ async def test_a_name_changes_its_own_keys_alone(world: World, name: str) -> Non
     grant = await world.claim()
     assert await world.rooms.release("one", name, grant.fence, Gone(grant.callers))
     assert await world.rooms.look(name) is not None
+    await world.arrive(name, sid=sid, who="PA_3")
+    grant = await world.claim()
+    assert await world.rooms.remember("one", name, grant.fence, ["a"])
+    taken = await world.passed(grant)
+    assert taken.room == stored
+    assert await world.rooms.hangup(name) is HangUp.ASKED
+    assert await world.carriers.reap("two") == [stored]
+    assert not await world.rooms.stray(name, sid, "PA_agent", None)
+    await world.leave(name, sid=sid, who="PA_3")
     assert await world.rooms.unowned([(name, sid)]) == [True]
     assert not await world.rooms.retry(name)
     await world.story.append(name, "joined", took_ms=5)
@@ -61,7 +70,8 @@ async def test_a_name_changes_its_own_keys_alone(world: World, name: str) -> Non
     assert await world.rooms.look(name) is None
 
     own = {kind + stored for kind in OWN} | {f"finished:{sid}"}
+    carriers = {"carriers", "carrier:two", f"stray:{sid}:PA_agent", f"passed:two:{stored}:{grant.fence}"}
     after = await world.snapshot(without=("alive", "counters"))
-    assert {key: content for key, content in after.items() if key not in own} == before
+    assert {key: content for key, content in after.items() if key not in own | carriers} == before
     assert own - {"room:" + stored} <= set(after)
     assert neighbour.room == "victim"

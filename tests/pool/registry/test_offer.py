@@ -127,6 +127,15 @@ async def test_a_reservation_counts_as_a_call(world: World, grant: Grant) -> Non
     assert await offer(world, grant) is None  # full now
 
 
+async def test_who_says_that_it_is_full_is_believed(world: World, grant: Grant) -> None:
+    """After a loss of data Redis knows of fewer calls than it has."""
+    await world.beat("two", capacity=2, in_use=2)
+    assert await offer(world, grant) is None
+
+    await world.beat("two", capacity=2, in_use=1)
+    assert await offer(world, grant) == "two"
+
+
 async def test_two_reservations_at_a_time(world: World) -> None:
     """Each costs a second voice session: a third room is not offered to the same carrier."""
     await world.beat("two")

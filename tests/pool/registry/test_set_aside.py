@@ -42,6 +42,12 @@ CORRUPT: Mapping[str, Mapping[str, str] | str] = {
     "rested without sids": FIELDS | {"rested": '{"upto":1}'},
     "a bar that is no time": FIELDS | {"bar:one": "later"},
     "thousands of bars": FIELDS | {f"bar:{n}": "1" for n in range(9000)},
+    "an offer to nobody": FIELDS | {"offer": '{"fence":5,"until":1}'},
+    "an offer without an end": FIELDS | {"offer": '{"next":"two","fence":5}'},
+    "an offer that is text": FIELDS | {"offer": "two"},
+    "declined is a list": FIELDS | {"declined": '["two"]'},
+    "passed without a fence": FIELDS | {"passed": '{"carrier":"one","to":5}'},
+    "a hang-up that is no time": FIELDS | {"hangup": "now"},
     "a string": "room",
     "bytes": "\x00\x7f\\xff",
 }
@@ -77,6 +83,22 @@ async def renew(world: World) -> object:
     return await world.rooms.renew("one", [Held("bad", "RM_1", 1, 5, {})])
 
 
+async def reap(world: World) -> object:
+    await world.redis.sadd(world.key("held:one"), "bad")  # type: ignore[misc]
+    return await world.carriers.reap("one")
+
+
+async def gone(world: World) -> object:
+    await world.redis.sadd(world.key("standby:one"), "bad")  # type: ignore[misc]
+    return await world.carriers.gone("one")
+
+
+async def list_carriers(world: World) -> object:
+    await world.beat("one")
+    await world.redis.sadd(world.key("held:one"), "bad")  # type: ignore[misc]
+    return await world.carriers.list()
+
+
 VERBS: Mapping[str, Callable[[World], Awaitable[object]]] = {
     "arrive": lambda world: world.rooms.note(Arrived("bad", "RM_1", 1, "PA_1", 1)),
     "leave": lambda world: world.rooms.note(Left("bad", "RM_1", "PA_1")),
@@ -90,6 +112,19 @@ VERBS: Mapping[str, Callable[[World], Awaitable[object]]] = {
     "rooms": lambda world: world.rooms.rooms(),
     "unowned": lambda world: world.rooms.unowned([("bad", "RM_1")]),
     "retry": lambda world: world.rooms.retry("bad"),
+    "remember": lambda world: world.rooms.remember("one", "bad", 5, ["a"]),
+    "offer": lambda world: world.rooms.offer("one", "bad", 5),
+    "stand ready": lambda world: world.rooms.stand_ready("one", "bad", 5),
+    "decline": lambda world: world.rooms.decline("one", "bad", 5),
+    "withdraw": lambda world: world.rooms.withdraw("one", "bad", 5),
+    "pass on": lambda world: world.rooms.pass_on("one", "bad", 5),
+    "await pass": lambda world: world.rooms.await_pass("one", "bad", 5, limit_s=0.01),
+    "hang up": lambda world: world.rooms.hangup("bad"),
+    "stray": lambda world: world.rooms.stray("bad", "RM_1", "PA_1", 5),
+    "due for a carrier": lambda world: world.rooms.due(carrier="one"),
+    "reap": reap,
+    "gone": gone,
+    "list carriers": list_carriers,
 }
 
 
@@ -121,7 +156,7 @@ async def test_a_call_outlives_the_loss_of_its_room_state(world: World) -> None:
     assert (await world.look()).fence == grant.fence
 
 
-@pytest.mark.parametrize("name", ["alive", "counters", "why:demo", "carrier:one", "held:one"])
+@pytest.mark.parametrize("name", ["alive", "counters", "why:demo", "carrier:one", "held:one", "standby:one"])
 async def test_a_stranger_on_another_key_of_ours_stops_nobody(world: World, name: str) -> None:
     """A key of the wrong type costs what was in it, and no more."""
     await world.redis.delete(world.key(name))

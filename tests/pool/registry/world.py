@@ -118,6 +118,7 @@ class World:
         capacity: int = 8,
         draining: bool = False,
         worker_started: int = 0,
+        in_use: int = 0,
     ) -> bool:
         """A carrier of a worker of its own, unless another is named."""
         return await self.carriers.beat(
@@ -128,7 +129,7 @@ class World:
                 pid=1,
                 revision=revision,
                 capacity=capacity,
-                in_use=0,
+                in_use=in_use,
                 draining=draining,
                 started_unix_ms=BEGINNING_UNIX_MS,
                 worker_started_unix_ms=worker_started,

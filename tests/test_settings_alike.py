@@ -45,6 +45,8 @@ def problems(cls: type[BaseSettings]) -> list[str]:
         ("ROOMPOOL_ROOMS", " , ", False),
         ("REDIS_URL", "rediss://:word@redis.example.org:6380/1", True),
         ("REDIS_URL", "unix:///run/redis.sock", True),
+        ("REDIS_URL", "redis+sentinel://:word@a:26379,b/calls/1?sentinel_password=word", True),
+        ("REDIS_URL", "redis+sentinel://a:26379,b", False),
         ("REDIS_URL", "http://redis.example.org", False),
         ("LIVEKIT_URL", "wss://livekit.example.org", True),
         ("LIVEKIT_URL", "https://livekit.example.org", False),

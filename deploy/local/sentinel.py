@@ -36,20 +36,24 @@ def find_redis_server() -> Path:
 
 
 class RedisNode(Valkey):
-    """A server that may be a replica, and knows the password of its peers."""
+    """A server that may be a replica, and knows the password of its peers.
+
+    Attributes:
+        primary: Whom it follows when it is started the next time; None, nobody.
+    """
 
     name: ClassVar[str] = "redis"
 
     def __init__(self, run_dir: Path, *, password: str, primary: "RedisNode | None" = None) -> None:
-        super().__init__(run_dir, append_only=False)
+        super().__init__(run_dir)
         self._password = password
-        self._primary = primary
+        self.primary = primary
 
     def _argv(self) -> list[str]:
         _, config = super()._argv()
         lines = [f"masterauth {self._password}", "repl-diskless-sync-delay 0", "repl-ping-replica-period 1"]
-        if self._primary is not None:
-            lines.append(f"replicaof 127.0.0.1 {self._primary.port}")
+        if self.primary is not None:
+            lines.append(f"replicaof 127.0.0.1 {self.primary.port}")
         with Path(config).open("a") as more:
             more.write("\n".join(lines) + "\n")
         return [str(find_redis_server()), config]
@@ -79,7 +83,7 @@ class SentinelNode(Valkey):
     def __init__(
         self, run_dir: Path, *, password: str, watched: RedisNode, watched_password: str, down_after_ms: int
     ) -> None:
-        super().__init__(run_dir, append_only=False)
+        super().__init__(run_dir)
         self._password = password
         self._watched = watched
         self._watched_password = watched_password
@@ -235,6 +239,27 @@ class SentinelSet:
             within_s=within_s,
         )
         return self.master_port
+
+    async def mend(self) -> None:
+        """Undo everything above, for the next trial: thaw and revive, the dead as replicas of whoever is primary now.
+
+        Raises:
+            NoFailover: The primary is dead, and is not replaced in time; or the replica does not follow.
+        """
+        for server in (*self.sentinels, *self.nodes):
+            if server.is_running:
+                server.thaw()
+            elif isinstance(server, SentinelNode):
+                await server.revive()
+        if not (master := self.master).is_running:
+            await self.failed_over(from_port=master.port)
+        master = self.master
+        for node in self.nodes:
+            if node is not master and not node.is_running:
+                node.primary = master
+                await node.revive()
+        self.resume_replication()
+        await self.in_step()
 
     async def in_step(self, *, within_s: float = 20.0) -> None:
         """Wait until the replica has everything that the primary has. Raises NoFailover after the limit."""

@@ -337,7 +337,7 @@ async def test_a_key_of_another_type_is_replaced_while_a_worker_runs(
 
 
 async def _rebuilt(redis: Redis, prefix: str) -> bool:
-    return await got(redis.hget(f"{prefix}counters", "keys_rebuilt")) == b"1"
+    return bool(await got(redis.hget(f"{prefix}counters", "keys_rebuilt")) == b"1")
 
 
 async def test_a_job_nobody_took_in_time_is_dropped_and_counted(

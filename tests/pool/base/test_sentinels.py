@@ -75,6 +75,18 @@ async def test_a_killed_primary_is_replaced(sentinels: SentinelSet, redis: Redis
     assert await redis.mget("a", "b") == ["1", "2"]
 
 
+async def test_one_failover_after_the_other_is_followed(sentinels: SentinelSet, redis: Redis) -> None:
+    """Back and forth, with what was written in between."""
+    for _ in range(2):
+        await until_answered(lambda: redis.incr("count"))
+        await sentinels.in_step()
+        was = sentinels.master_port
+        sentinels.kill_master()
+        await sentinels.failed_over(from_port=was, within_s=FAILOVER_S)
+        await sentinels.mend()
+    assert await until_answered(lambda: redis.get("count")) == "2"
+
+
 async def test_a_primary_deposed_while_it_was_frozen_gets_no_more_writes(sentinels: SentinelSet, redis: Redis) -> None:
     """It wakes up as a primary, for some seconds, with connections of ours that look well: none of them is used."""
     await held_at_once(redis, 3)  # connections wait in the pool from now on

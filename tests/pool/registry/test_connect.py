@@ -5,6 +5,8 @@ from redis.exceptions import ConnectionError as Unreachable
 
 from pool.registry.connect import LIMITS, lease_redis
 
+BY_SENTINELS = ("redis+sentinel://127.0.0.1:1,127.0.0.1:2/calls", "rediss+sentinel://127.0.0.1:1/calls/0")
+
 
 async def test_what_a_client_sends_comes_back_as_text(redis_url: str) -> None:
     """Names come back as they were; bytes of strangers and lone surrogates come back spelled, and raise nothing."""
@@ -17,9 +19,11 @@ async def test_what_a_client_sends_comes_back_as_text(redis_url: str) -> None:
     await redis.aclose()
 
 
-@pytest.mark.parametrize("url", ["unix:///nowhere/redis.sock", "redis://127.0.0.1:1/0", "rediss://127.0.0.1:1/0"])
+@pytest.mark.parametrize(
+    "url", ["unix:///nowhere/redis.sock", "redis://127.0.0.1:1/0", "rediss://127.0.0.1:1/0", *BY_SENTINELS]
+)
 async def test_every_kind_of_address_can_be_dialled(url: str) -> None:
-    """A path, plain TCP and TLS: nobody is there, and that is all that is wrong."""
+    """A path, plain TCP and TLS, sentinels: nobody is there, and that is all that is wrong."""
     redis = lease_redis(url)
     with pytest.raises(Unreachable):
         await redis.ping()

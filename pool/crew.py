@@ -86,7 +86,8 @@ def to_recycle(crew: Sequence[Seen], terms: Terms) -> int | None:
 
 
 def _is_spent(report: Report, terms: Terms) -> bool:
-    if report.in_use:
+    """One without a call behind it never is: a limit below what a fresh one needs would replace it for ever."""
+    if report.in_use or not report.calls_carried:
         return False
     has_carried = 0 < terms.recycle_calls <= report.calls_carried
     return has_carried or 0 < terms.recycle_rss_bytes < report.rss_bytes

@@ -355,7 +355,7 @@ class Supervisor:
         for child in self._children.values():
             if self._is_hurried:
                 child.order(Order.HURRY)
-            elif not (child.report and child.report.is_draining):
+            elif not (child.report and child.report.is_ending):
                 child.order(Order.DRAIN)
 
     def _kill_at(self, at: float) -> None:

@@ -90,6 +90,9 @@ class Report:
     in_use: int = 0
     """Calls it holds, those on their way in and out included."""
     is_draining: bool = False
+    """It takes no more calls."""
+    is_ending: bool = False
+    """It was told to end, and will when it holds no call. One that somebody drained by hand stays."""
     calls_carried: int = 0
     rss_bytes: int = 0
 

@@ -186,9 +186,12 @@ class CarrierRun:
         self._begin_to_drain()
         if not self._told_to_end.is_set():
             self._told_to_end.set()
+            self._news.set()
             self._force_at(max(asyncio.get_running_loop().time(), self._drain.stops_at) + JOINING_LIMIT_S)
 
     def _begin_to_drain(self) -> None:
+        if self._draining.is_set():
+            return
         self._drain.ask(asyncio.get_running_loop().time())
         self._draining.set()
         self._news.set()
@@ -304,6 +307,7 @@ class CarrierRun:
             reason=reason,
             in_use=carrier.in_use,
             is_draining=self._drain.is_asked,
+            is_ending=self._told_to_end.is_set(),
             calls_carried=carrier.calls_carried,
             rss_bytes=resident_bytes(),
         )

@@ -23,7 +23,11 @@ TERMS = Terms(redis_url="redis://:word@host", capacity=8, grace_s=3600.0, recycl
 
 @pytest.mark.parametrize(
     "word",
-    [TERMS, Refusal(("REDIS_URL: is not set.", "ümlaut")), Report(True, "taking calls", 3, False, 12, 1 << 27)],
+    [
+        TERMS,
+        Refusal(("REDIS_URL: is not set.", "ümlaut")),
+        Report(True, "full", 3, calls_carried=12, rss_bytes=1 << 27),
+    ],
     ids=["terms", "refusal", "report"],
 )
 def test_a_word_comes_out_as_it_went_in(word: Word) -> None:

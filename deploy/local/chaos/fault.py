@@ -76,6 +76,7 @@ class Fault:
 
     Attributes:
         name: As on the command line. `what`: one line for a person.
+        prepare: What is done before the callers come.
         strike: Does it, and its end; returns when its cause is gone.
         calls: Callers in a trial, each in a room of its own.
         until_over: What must have come to pass, with the calls going on, before the callers ask again.
@@ -86,6 +87,7 @@ class Fault:
     name: str
     what: str
     strike: Callable[[Scene], Awaitable[Struck]] = field(repr=False)
+    prepare: Callable[[Scene], Awaitable[None]] | None = field(default=None, repr=False)
     ground: Ground = Ground.PLAIN
     moment: Moment = Moment.IN_CALL
     until_over: Callable[[Scene], Awaitable[None]] | None = field(default=None, repr=False)

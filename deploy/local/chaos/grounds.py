@@ -1,6 +1,7 @@
 """The deployments that faults strike. Each is all of roompool, started as a user starts it."""
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import assert_never
 from urllib.parse import urlsplit, urlunsplit
 
 from deploy.local.chaos.fault import Ground
+from deploy.local.chaos.faults.poison import POISON_ROOMS
 from deploy.local.chaos.partition import island
 from deploy.local.chaos.site import Lines, Site, SiteFailed
 from deploy.local.chaos.tcp_proxy import TcpProxy
 from deploy.local.chaos.webhook_proxy import WebhookProxy
 from deploy.local.processes import NeverSaid, ProcessEnded
+from deploy.local.sentinel import SentinelSet
 from deploy.local.stack import Stack, StackFailed, StackOptions
+from deploy.local.valkey import ExternalRedis
 
 WORKERS = 2
 PROCESSES = 2
@@ -26,6 +30,15 @@ SIMULATOR_ARGS = ("--endpoint-ms", "600", "--onset-ms", "300", "--barge-in-ms", 
 
 WORKER_ENV = {"ROOMPOOL_HANDOVER_AFTER_S": "0"}
 """A drain hands over at once: the wait before it would prove nothing."""
+
+
+DOWN_AFTER_MS = 2000
+"""Sentinels take a replica that was cut off for ten times this for too old: a trial's callers come within that."""
+
+POISON_ENV = {
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent / "poison"), os.environ.get("PYTHONPATH")])),
+    "POISON_ROOMS": POISON_ROOMS,
+}
 
 
 @contextlib.asynccontextmanager
@@ -50,8 +63,10 @@ async def stand_on(ground: Ground, run_dir: Path, *, binary: Path | None = None)
             standing = _plain(options)
         case Ground.NETWORK:
             standing = _network(options)
-        case Ground.SENTINEL | Ground.POISON:
-            raise NotImplementedError(ground)
+        case Ground.SENTINEL:
+            standing = _sentinel(options)
+        case Ground.POISON:
+            standing = _plain(replace(options, worker_env={**options.worker_env, **POISON_ENV}))
         case _:
             assert_never(ground)
     async with standing as site:
@@ -82,6 +97,15 @@ async def _network(options: StackOptions) -> AsyncIterator[Site]:
             }
             site.lines = Lines(land, redis, env)
             yield site
+
+
+@contextlib.asynccontextmanager
+async def _sentinel(options: StackOptions) -> AsyncIterator[Site]:
+    assert options.run_dir is not None
+    sentinels = SentinelSet(options.run_dir / "sentinels", down_after_ms=DOWN_AFTER_MS)
+    async with sentinels, _plain(replace(options, redis=ExternalRedis(sentinels.url))) as site:
+        site.sentinels = sentinels
+        yield site
 
 
 def _proxy_to(url: str, listen_on: str) -> contextlib.AbstractAsyncContextManager[TcpProxy]:

@@ -13,6 +13,7 @@ from deploy.local.chaos.grounds import stand_on
 from deploy.local.chaos.site import Site, SiteFailed
 from deploy.local.chaos.trial import make_trial
 from deploy.local.chaos.verdict import FaultReport, Trial, report, skipped
+from deploy.local.sentinel import NoFailover
 from deploy.local.server import ServerFailed
 
 TRIAL_LIMIT_S = 240.0
@@ -102,7 +103,7 @@ class Runner:
             try:
                 async with asyncio.timeout(TRIAL_LIMIT_S):
                     return await make_trial(fault, site, number=number, seed=seed)
-            except* (Missed, SiteFailed, CallerError, ServerFailed, TimeoutError) as several:
+            except* (Missed, SiteFailed, CallerError, ServerFailed, NoFailover, TimeoutError) as several:
                 why = "; ".join(sorted({str(error) or type(error).__name__ for error in leaves(several)}))
             self._tell(f"{fault.name} {number}: nothing was tried: {why}")
         return Trial(fault=fault.name, number=number, seed=seed, calls=(), broken=(f"could not be tried: {why}",))

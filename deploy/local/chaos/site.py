@@ -20,6 +20,7 @@ from deploy.local.chaos.partition import Island
 from deploy.local.chaos.tcp_proxy import TcpProxy
 from deploy.local.chaos.webhook_proxy import Mood, WebhookProxy
 from deploy.local.processes import Child
+from deploy.local.sentinel import SentinelSet
 from deploy.local.stack import Stack
 from deploy.local.valkey import Valkey
 from pool.journal import Decision, DecisionLog
@@ -74,12 +75,14 @@ class Site:
     Attributes:
         wanted: How many workers there are before each trial.
         lines: Where one of the workers lives on an island.
+        sentinels: Where Redis fails over.
     """
 
     stack: Stack
     webhooks: WebhookProxy
     wanted: int
     lines: Lines | None = None
+    sentinels: SentinelSet | None = None
 
     # -- who takes part
 
@@ -124,9 +127,17 @@ class Site:
                 await self.stack.redis.revive()
         for worker in self.workers:
             worker.thaw()
+        if self.sentinels is not None:
+            await self._mend_sentinels(self.sentinels)
         if self.lines is not None:
             self.lines.redis.let_go()
             self.lines.island.heal(self.lines.island.host)
+
+    async def _mend_sentinels(self, sentinels: SentinelSet) -> None:
+        for node in sentinels.nodes:
+            if not node.is_running:
+                await node.revive(keep_data=False)
+        await asyncio.to_thread(sentinels.resume_replication)
 
     async def _carriers_serve(self) -> bool:
         """Each worker has a serving carrier, all of its carriers are there, and no dead one looks alive."""
@@ -138,7 +149,7 @@ class Site:
             if owner is None or seen.cordoned or seen.carrier.draining:
                 continue
             per_worker[owner.pid] += 1
-        return all(per_worker.values()) and len(set(per_worker.values())) == 1
+        return set(per_worker.values()) == {self.stack.options.processes}
 
     # -- Redis
 

@@ -72,6 +72,8 @@ async def _live_through(fault: Fault, scene: Scene, carriers: dict[str, str]) ->
                 living.create_task(talk.live(), name=f"live_{talk.room}")
 
         try:
+            if fault.prepare is not None:
+                await fault.prepare(scene)
             struck = await _strike(fault, scene, carriers, come)
             if fault.until_over is not None:
                 await fault.until_over(scene)

@@ -34,9 +34,9 @@ def drain(
 
     Example: REDIS_URL=redis://127.0.0.1:6379/0 roompool drain worker-7f --wait --limit-s 120
     """
-    meant, is_empty = ask(redis_url, lambda redis: _drain(redis, worker, limit_s=limit_s if wait else 0.0))
+    known, meant, is_empty = ask(redis_url, lambda redis: _drain(redis, worker, limit_s=limit_s if wait else 0.0))
     if len(meant) != 1:
-        typer.echo(_which(worker, meant), err=True)
+        typer.echo(_which(worker, meant, known), err=True)
         raise typer.Exit(1)
     (one,) = meant
     if as_json:
@@ -63,14 +63,18 @@ def named(word: str, workers: Sequence[WorkerSeen]) -> list[WorkerSeen]:
     return [worker for worker in living if word and (worker.id.startswith(word) or worker.host == word)]
 
 
-async def _drain(redis: "Redis", word: str, *, limit_s: float) -> tuple[list[WorkerSeen], bool]:
-    """The workers that are meant; and if that is one, whether it is empty by now. Others are told nothing."""
+async def _drain(redis: "Redis", word: str, *, limit_s: float) -> tuple[list[WorkerSeen], list[WorkerSeen], bool]:
+    """The workers that there are, and that are meant; and if that is one, whether it is empty by now.
+
+    Others are told nothing.
+    """
     from pool.registry import Carriers  # with redis, see console.ask
 
     carriers = Carriers(redis)
-    meant = named(word, workers_of(await carriers.list()))
+    known = workers_of(await carriers.list())
+    meant = named(word, known)
     if len(meant) != 1:
-        return meant, False
+        return known, meant, False
     (worker,) = meant
     await carriers.drain(worker.id)
     progress = _Progress(worker.id)
@@ -79,8 +83,8 @@ async def _drain(redis: "Redis", word: str, *, limit_s: float) -> tuple[list[Wor
         return progress.is_over(await carriers.list())
 
     if not limit_s:
-        return meant, not any(busy(seen) for seen in worker.carriers)
-    return meant, await until(is_empty, limit_s=limit_s, every_s=LOOK_EVERY_S)
+        return known, meant, not any(busy(seen) for seen in worker.carriers)
+    return known, meant, await until(is_empty, limit_s=limit_s, every_s=LOOK_EVERY_S)
 
 
 class _Progress:
@@ -100,7 +104,10 @@ class _Progress:
         return not calls
 
 
-def _which(word: str, meant: Sequence[WorkerSeen]) -> str:
+def _which(word: str, meant: Sequence[WorkerSeen], known: Sequence[WorkerSeen]) -> str:
+    for worker in known:
+        if not meant and word in [seen.carrier.id for seen in worker.carriers]:
+            return f"{printable(word)} is a carrier of the worker {printable(worker.id)}, which drains as a whole"
     if not meant:
         return f"no worker is called {printable(word)}: `roompool ps` lists them"
     lines = [f"  {printable(worker.id)}  {printable(worker.host)}  {_carriers(worker)}" for worker in meant]

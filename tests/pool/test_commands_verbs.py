@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
 import pytest
 
@@ -133,6 +134,8 @@ async def test_drain_that_lasts_too_long_is_status_1(pool: Pool) -> None:
 async def test_drain_of_one_that_cannot_be_meant_is_status_1(pool: Pool) -> None:
     """None: nobody is told anything. Several: they are listed, and nobody is told anything either."""
     assert "no worker is called worker" in await pool.run(drain, "worker", status=1)
+    await pool.beat("c-1", worker="z")
+    assert "c-1 is a carrier of the worker z" in await pool.run(drain, "c-1", status=1)
     await pool.beat("a-1", worker="worker-a")
     await pool.beat("b-1", worker="worker-b", host="host-b")
     text = await pool.run(drain, "worker", status=1)
@@ -181,6 +184,18 @@ def seen(worker: str, *, host: str, beat_age_ms: int = 100) -> CarrierSeen:
         started_unix_ms=1,
     )
     return CarrierSeen(record, leases=0, cordoned=False, beat_age_ms=beat_age_ms)
+
+
+# --- the command itself ---------------------------------------------------------------------------------------------
+
+
+async def test_the_command_tells_its_version() -> None:
+    """At once: no verb is loaded for it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pool.commands", "--version", stdout=asyncio.subprocess.PIPE
+    )
+    stdout, _ = await process.communicate()
+    assert (process.returncode, stdout.decode()) == (0, f"roompool {version('roompool')}\n")
 
 
 # --- why --follow ---------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from bridge import Said
 from pool import metrics
+from pool.base.outage import outage_of
 from pool.registry import Rooms
 
 log = structlog.get_logger()
@@ -132,10 +133,11 @@ class Notebook:
         while True:
             await self._news.wait()
             self._news.clear()
-            written = [await self._write(fence) for fence in list(self._pages)]
-            if not all(written):
-                await asyncio.sleep(AGAIN_S)
-                self._news.set()
+            for fence in list(self._pages):
+                if not await self._write(fence):  # nor would it take the others'
+                    await asyncio.sleep(AGAIN_S)
+                    self._news.set()
+                    break
 
     async def flush(self, fence: int, *, limit_s: float = WRITE_LIMIT_S) -> bool:
         """Write what this call has said so far. False: Redis did not take it in time; it may have been written."""
@@ -162,10 +164,13 @@ class Notebook:
             try:
                 async with asyncio.timeout(WRITE_LIMIT_S):
                     is_kept = await self._rooms.remember(self._carrier_id, pages.room, fence, texts)
-            except (RedisError, OSError) as error:  # asyncio's own timeout is an OSError as well
-                pages.put_back(texts)
+            except (RedisError, OSError) as error:
                 log.debug("memory_not_written", room=pages.room, error=type(error).__name__)
-                return False
+                if outage_of(error) is not None:
+                    pages.put_back(texts)
+                    return False
+                metrics.MEMORY_DROPPED.labels("refused").inc(len(texts))  # about these texts alone
+                return True
             except asyncio.CancelledError:
                 pages.put_back(texts)
                 raise

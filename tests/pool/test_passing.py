@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from bridge import Ending, Outcome, Said
 from deploy.local.ports import free_port
@@ -51,7 +53,11 @@ class Side:
     async def renew(self) -> bool:
         calls = list(self.calls.values())
         sent_at = asyncio.get_running_loop().time()
-        for call, answer in zip(calls, await self.rooms.renew(self.id, [call.held for call in calls]), strict=True):
+        try:
+            answers = await self.rooms.renew(self.id, [call.held for call in calls])
+        except (RedisError, OSError):
+            return False
+        for call, answer in zip(calls, answers, strict=True):
             assert isinstance(answer, Renewal)
             call.answered(answer, sent_at=sent_at)
         return True
@@ -285,6 +291,40 @@ async def test_nobody_joins_on_a_pass_alone(pair: Pair) -> None:
         assert await wait == ()
         assert permitted == [False]
         assert stand_by.may_join()
+
+
+async def test_connections_that_break_all_the_time_cost_no_call(pair: Pair, redis: Redis) -> None:
+    """Whatever was in flight: in the end exactly one of the two has the room, and both know which."""
+    call = await pair.old.claim()
+
+    async def stand_by_forever() -> None:
+        while not pair.new.calls:
+            with suppress(RedisError, OSError):
+                stand_by = await pair.new.asked()
+                stand_by.ready()
+                if await stand_by.wait() is None:
+                    await stand_by.over(Outcome(Ending.NOT_NEEDED))
+
+    async def break_them() -> None:
+        for _ in range(60):
+            with suppress(RedisError, OSError):
+                await redis.client_kill_filter(_type="normal", skipme=True)
+            await asyncio.sleep(0.02)
+
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        handing = group.create_task(pair.old.passing.forever(pair.old.open_calls))
+        standing = group.create_task(stand_by_forever())
+        await break_them()
+        await standing
+        handing.cancel()
+    await pair.old.renew()
+    await pair.new.renew()
+    (new,) = pair.new.calls.values()
+    state = await pair.new.rooms.look("a")
+    assert state is not None
+    assert (state.owner, state.fence) == ("new", new.grant.fence)
+    assert (call.may_speak(), await call.stop.wait()) == (False, Ending.PASSED)
+    assert new.may_join()
 
 
 async def test_a_call_without_redis_stays(pair: Pair) -> None:

@@ -23,8 +23,9 @@ QUIET_FOR_S = 0.2
 QUIET_LIMIT_S = 5.0
 """How long to wait for a moment in which nobody speaks. Then the call is passed in mid-sentence."""
 
-BACKOFF_S = (1.0, 2.0, 4.0, 8.0)
-"""Between tries for one call; the last one holds for all later."""
+BACKOFF_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Between tries for one call; the last one holds for all later. Short at first: in a rollout the next worker may have
+started this very moment."""
 
 
 class Stage(enum.Enum):

@@ -79,7 +79,7 @@ def test_tries_come_ever_less_often() -> None:
     """A pool without room is not asked twice a second for an hour."""
     over = HandOver()
     waits = []
-    for _ in range(6):
+    for _ in range(len(BACKOFF_S) + 2):
         over.advance(Beat.NOBODY)
         waits.append(over.backoff_s)
         over.advance(Beat.RESTED)

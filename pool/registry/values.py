@@ -95,7 +95,7 @@ class Grant:
     """Participant sid to joined ms: who is noted as present. Never empty."""
     claimed_unix_ms: int
     """When the grant was made."""
-    memory: tuple[str, ...] = ()
+    memory: tuple[str, ...] = field(default=(), repr=False)
     """What former owners remembered of this talk, in their words, oldest first."""
 
     @property
@@ -153,7 +153,7 @@ class Offer:
     owner: str
     callers: Mapping[str, int]
     """Participant sid to joined ms."""
-    memory: tuple[str, ...]
+    memory: tuple[str, ...] = field(repr=False)
     """What its owners remembered up to now, oldest first."""
 
 

@@ -87,7 +87,8 @@ local function may_take_over(record, owner)
   if record.id == owner.id or record.is_cordoned or record.is_draining then
     return false
   end
-  return not (owner.is_draining and record.worker == owner.worker) -- the whole worker is about to drain
+  local is_sibling = record.worker ~= '' and record.worker == owner.worker
+  return not (is_sibling and owner.is_draining) -- the whole worker is about to
 end
 
 -- The grant of a room as it goes over the wire.

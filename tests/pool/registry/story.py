@@ -501,6 +501,7 @@ class Story:
 
     async def hand_over(self, index: int, pick: int, is_heard: bool) -> None:
         """The whole of it, as far as it comes; each step is acted alone as well."""
+        await self.everybody_claims()
         for number in range(CARRIERS):
             await self.beat(number, draining=number == index)
         await self.offer(index, pick)
@@ -510,6 +511,7 @@ class Story:
         await self.renew(index, set(), is_heard=not is_heard)
         for number in range(CARRIERS):
             await self.attend(number, "wait")
+        await self.beat(index, draining=False)
 
     async def act_with_a_stale_fence(self, number: int, how: Release) -> None:
         """Whoever shows a fence below the stored one changes nothing. Survives the loss of data."""
@@ -543,15 +545,19 @@ class Story:
 
     async def live(self, ms: int) -> None:
         """Time in which every carrier that lives beats, sweeps, renews and claims as it should."""
-        end = self.world.clock.now + ms
+        end, beats_at = self.world.clock.now + ms, 0
+        await self.everybody_claims()
         while self.world.clock.now < end:
             self.world.clock.now = min(end, self.world.clock.now + 900)
             for index, holder in enumerate(self.carriers):
-                await self.beat(index, holder.is_draining)
+                if beats_at <= self.world.clock.now:
+                    await self.beat(index, holder.is_draining)
                 await self.renew(index, set(), is_heard=True)
-                await self.claim(index, is_heard=True)
-                await self.remember(index, 0, number=1, length=20)
+            if beats_at <= self.world.clock.now:
+                beats_at = self.world.clock.now + 2000
             await self.world.rooms.due()
+        for index in range(CARRIERS):
+            await self.remember(index, 0, number=1, length=20)
 
     async def be_silent(self, ms: int, everybody_claims: bool) -> None:
         """Nobody reaches Redis for more than half a ttl. Whoever was owner then may come back first."""
@@ -587,9 +593,8 @@ class Story:
 
     async def fail_over(self, everybody_claims: bool) -> None:
         """That replica is made the master. Owners that it knows, and none outranks, may come back within its grace."""
-        if self.replica is None:
-            return
-        dump, model = self.replica
+        assert self.replica is not None
+        (dump, model), self.replica = self.replica, None
         await self.world.restore(dump)
         self.model = copy.deepcopy(model)
         self.has_lost_data = self.has_failed_over = True

@@ -4,8 +4,8 @@ Calls live in tasks of the carrier, never under arq's: they outlive any trouble 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from functools import partial
 
 import stamina
@@ -16,7 +16,8 @@ from bridge import Cue, Ending, Outcome, Said, SessionSpec, Stop, carry
 from pool import metrics
 from pool.call import Desk, HeldCall
 from pool.capacity import Limits, Load, refusal
-from pool.endings import CONSEQUENCES, release_for
+from pool.endings import CONSEQUENCES, facts_of, release_for
+from pool.entries import Entries
 from pool.journal import DecisionLog
 from pool.lease import ATTEMPT_LIMIT_S, Lease
 from pool.memory import Notebook
@@ -38,9 +39,6 @@ RENEW_AGAIN_S = 0.1
 RELEASE_LIMIT_S = 2.0
 """A release that does not reach Redis in time is left to the end of the lease."""
 
-STORY_BOUND = 256
-"""Entries for `roompool why` on their way to Redis. Newest dropped: a story is not worth memory without end."""
-
 
 class Carrier:
     """Holds rooms and carries their calls, never more than its capacity."""
@@ -51,7 +49,7 @@ class Carrier:
         """Set whenever there may be a free slot again."""
         self.loop_lag_s = 0.0
         self._rooms = rooms
-        self._story = story
+        self._entries = Entries(carrier_id, story)
         self._settings = settings
         self._limits = Limits(capacity=settings.capacity)
         self._loop = asyncio.get_running_loop()
@@ -62,7 +60,7 @@ class Carrier:
         self._notebook = Notebook(carrier_id, rooms)
         self._passing = Passing(carrier_id, rooms, self._notebook, renew=self.renew)
         note = self._notebook.note if settings.remember else _forget
-        self._desk = Desk(tell=self._tell, note=note, renew=self.renew, token=self._token)
+        self._desk = Desk(tell=self._entries.tell, note=note, renew=self.renew, token=self._token)
         self.calls_carried = 0
         """Calls that have ended here."""
         self._claims_wanted = 0
@@ -71,7 +69,6 @@ class Carrier:
         self._claim = asyncio.Event()
         self._draining = False
         self._emptied = asyncio.Event()
-        self._entries: asyncio.Queue[tuple[str, str, Mapping[str, int | float | str]]] = asyncio.Queue(STORY_BOUND)
         self._renewing = asyncio.Lock()
         self._renewed_at = self._loop.time()
         self._is_answered = True
@@ -191,21 +188,12 @@ class Carrier:
     async def tell_forever(self) -> None:
         """Task: write the story's entries, and what is remembered of calls, to Redis."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._tell_story(), name="story")
+            group.create_task(self._entries.write_forever(), name="story")
             group.create_task(self._notebook.write_forever(), name="memory")
-
-    async def _tell_story(self) -> None:
-        while True:
-            room, event, facts = await self._entries.get()
-            if not await self._story.append(room, event, **facts):
-                metrics.STORY_DROPPED.inc()
-            self._entries.task_done()
 
     async def told(self, *, limit_s: float) -> None:
         """Wait until the story so far is written, at most `limit_s`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limit_s):
-                await self._entries.join()
+        await self._entries.written(limit_s=limit_s)
 
     async def renew(self) -> bool:
         """Renew every lease now. Return whether Redis answered."""
@@ -264,7 +252,7 @@ class Carrier:
                 await stand_by.give_back()
         while self._offers:
             key, offer = self._offers.popitem()
-            stand_by = StandBy(self.id, offer, self._rooms, tell=self._tell, take=partial(self._take, key))
+            stand_by = StandBy(self.id, offer, self._rooms, tell=self._entries.tell, take=partial(self._take, key))
             if not self.has_room():
                 await stand_by.refuse()
                 continue
@@ -376,33 +364,13 @@ class Carrier:
 
     def _report(self, room: str, outcome: Outcome) -> None:
         """The call's one canonical line, and its last entry in the story."""
-        consequence = CONSEQUENCES[outcome.ending]
-        facts = {
-            "ending": outcome.ending.value,
-            "code": outcome.code,
-            "call_ms": outcome.call_ms,
-            "joined_ms": outcome.joined_ms,
-            "voice_ready_ms": outcome.voice_ready_ms,
-            "first_sound_ms": outcome.first_sound_ms,
-            "replies": outcome.replies,
-            "barge_ins": outcome.barge_ins,
-            "voice_sessions": outcome.voice_sessions,
-            "dropped_in_ms": outcome.dropped_in_ms,
-            "dropped_out_ms": outcome.dropped_out_ms,
-            "frames_muted": outcome.frames_muted,
-        }
+        consequence, facts = CONSEQUENCES[outcome.ending], facts_of(outcome)
         if consequence.is_failure:
             log.error("call_ended", cure=consequence.cure, **facts)
         else:
             log.info("call_ended", **facts)
         story = {key: value for key, value in facts.items() if value not in (None, "", 0)}
-        self._tell(room, "ended", {**story, "cure": consequence.cure} if consequence.is_failure else story)
-
-    def _tell(self, room: str, event: str, facts: Mapping[str, int | float | str]) -> None:
-        try:
-            self._entries.put_nowait((room, event, {"carrier": self.id, **facts}))
-        except asyncio.QueueFull:
-            metrics.STORY_DROPPED.inc()
+        self._entries.tell(room, "ended", {**story, "cure": consequence.cure} if consequence.is_failure else story)
 
 
 async def _carried(

@@ -105,3 +105,21 @@ def release_for(grant: Grant, outcome: Outcome) -> Release | None:
             return None
         case _:
             assert_never(consequence.then)
+
+
+def facts_of(outcome: Outcome) -> Mapping[str, int | str | None]:
+    """What the call's one log line says of it."""
+    return {
+        "ending": outcome.ending.value,
+        "code": outcome.code,
+        "call_ms": outcome.call_ms,
+        "joined_ms": outcome.joined_ms,
+        "voice_ready_ms": outcome.voice_ready_ms,
+        "first_sound_ms": outcome.first_sound_ms,
+        "replies": outcome.replies,
+        "barge_ins": outcome.barge_ins,
+        "voice_sessions": outcome.voice_sessions,
+        "dropped_in_ms": outcome.dropped_in_ms,
+        "dropped_out_ms": outcome.dropped_out_ms,
+        "frames_muted": outcome.frames_muted,
+    }

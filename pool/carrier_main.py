@@ -23,6 +23,7 @@ from pool.tether import (
     Order,
     Orders,
     Refusal,
+    leave_out_rich,
     line_of,
     write_or_drop,
 )
@@ -38,6 +39,7 @@ def main(words: list[str]) -> NoReturn:
     hear_signals(orders)
     hear_parent(birth.orders_fd, orders)
     os.set_blocking(birth.reports_fd, False)
+    leave_out_rich()
 
     from pool.base import logs
     from pool.base.environment import environment

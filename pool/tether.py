@@ -8,6 +8,7 @@ Standard library only: this is loaded before anything that starts a thread.
 import enum
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from threading import Lock
@@ -100,6 +101,14 @@ class Report:
 Word = Terms | Refusal | Report
 
 _KINDS: dict[str, type[Word]] = {"terms": Terms, "refusal": Refusal, "report": Report}
+
+
+def leave_out_rich() -> None:
+    """Let whoever looks for `rich` in this process find that it is not there.
+
+    structlog would load it for coloured tracebacks, which no process of ours prints, and it costs 5 MB in each.
+    """
+    sys.modules["rich"] = None  # type: ignore[assignment]  # an import of it fails, and structlog does without
 
 
 def line_of(word: Word) -> bytes:

@@ -13,6 +13,8 @@ from typing import NoReturn
 if __name__ == "__main__" and str(Path(__file__).resolve().parents[1]) not in sys.path:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started from a checkout that is not installed
 
+from pool.tether import leave_out_rich
+
 
 def become_worker(*, processes: int | None, ops_host: str, ops_port: int) -> NoReturn:
     """Turn this process into a worker; its pid stays. What is open and not to be inherited is closed."""
@@ -25,6 +27,7 @@ def become_worker(*, processes: int | None, ops_host: str, ops_port: int) -> NoR
 def main(words: list[str]) -> None:
     """Be a worker, and end with its status."""
     processes, ops_host, ops_port = words
+    leave_out_rich()
 
     from pool.base.entry import launch
     from pool.supervisor import SupervisorOptions, run_supervisor

@@ -63,6 +63,12 @@ class HeldCall:
         self._quiet_changed = asyncio.Event()
 
     @property
+    def key(self) -> tuple[str, int]:
+        """Which call this is among those of its carrier: two rooms may be granted under one fence, in one millisecond,
+        and a room again while its last call is still on its way out."""
+        return self.grant.room, self.grant.fence
+
+    @property
     def held(self) -> Held:
         """What a renewal tells the registry: enough to restore the room if Redis lost it."""
         return Held(

@@ -53,8 +53,8 @@ class Carrier:
         self._settings = settings
         self._limits = Limits(capacity=settings.capacity)
         self._loop = asyncio.get_running_loop()
-        self._calls: dict[int, HeldCall] = {}
-        """By fence: a room may be granted to us again while its last call is still on its way out."""
+        self._calls: dict[tuple[str, int], HeldCall] = {}
+        """By `HeldCall.key`."""
         self._stand_bys: dict[tuple[str, int], StandBy] = {}
         """By room and its owner's fence: calls that may be passed to us. Each occupies a slot."""
         self._notebook = Notebook(carrier_id, rooms)
@@ -265,7 +265,7 @@ class Carrier:
         lease = self._lease(grant, sent_at=self._loop.time() - grant.ttl_ms / 1000)
         call = HeldCall(grant, lease, self._desk, speaks_first=False, stop=stand_by.stop)
         call.abandon = stand_by.abandon
-        self._calls[grant.fence] = call
+        self._calls[call.key] = call
         return call
 
     def _lease(self, grant: Grant, *, sent_at: float) -> Lease:
@@ -275,7 +275,7 @@ class Carrier:
     def _start(self, grant: Grant, sent_at: float, calls: asyncio.TaskGroup, farewells: asyncio.TaskGroup) -> None:
         spec = spec_for(grant, self._settings)
         call = HeldCall(grant, self._lease(grant, sent_at=sent_at), self._desk, speaks_first=speaks_first(spec))
-        self._calls[grant.fence] = call
+        self._calls[call.key] = call
         metrics.WAITED_SECONDS.observe(grant.waited_ms / 1000)
         log.info("claimed", room=grant.room, fence=grant.fence, attempt=grant.attempt, waited_ms=grant.waited_ms)
         call.abandon = calls.create_task(self._carry(call, spec, farewells), name=f"call_{grant.fence}").cancel
@@ -283,7 +283,7 @@ class Carrier:
     async def _carry(self, call: HeldCall, spec: SessionSpec, farewells: asyncio.TaskGroup) -> None:
         """Task, one a call: from the claim to the release."""
         with structlog.contextvars.bound_contextvars(room=call.grant.room, fence=call.grant.fence):
-            async with self._slot(call.grant.fence):
+            async with self._slot(call):
                 outcome = await _carried(spec, call, call.stop, farewells)
                 await self._end(call, outcome)
 
@@ -306,18 +306,18 @@ class Carrier:
         call.over.set()
         release = release_for(call.grant, outcome)
         if isinstance(release, Again):
-            await self._notebook.flush(call.grant.fence)
+            await self._notebook.flush(*call.key)
         if release is not None:
             await self._release(call.grant, release)
         self._report(call.grant.room, outcome)
 
     @asynccontextmanager
-    async def _slot(self, fence: int) -> AsyncIterator[None]:
+    async def _slot(self, call: HeldCall) -> AsyncIterator[None]:
         """The call's place in the carrier, given back whatever happens."""
         try:
             yield
         finally:
-            self._give_slot_back(self._calls.pop(fence))
+            self._give_slot_back(self._calls.pop(call.key))
 
     @asynccontextmanager
     async def _stand_by_slot(self, stand_by: StandBy) -> AsyncIterator[None]:
@@ -327,12 +327,12 @@ class Carrier:
         finally:
             if stand_by.call is None:
                 del self._stand_bys[(stand_by.offer.room, stand_by.offer.fence)]
-            self._give_slot_back(stand_by.call and self._calls.pop(stand_by.call.grant.fence))
+            self._give_slot_back(stand_by.call and self._calls.pop(stand_by.call.key))
 
     def _give_slot_back(self, call: HeldCall | None) -> None:
         if call is not None:
             call.over.set()
-            self._notebook.close(call.grant.fence)
+            self._notebook.close(*call.key)
             self.calls_carried += 1
         self.room_made.set()
         self.want_claim()

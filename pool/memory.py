@@ -90,8 +90,7 @@ def _said_of(text: str) -> Said | None:
 class _Pages:
     """What one call has still to write."""
 
-    def __init__(self, room: str) -> None:
-        self.room = room
+    def __init__(self) -> None:
         self.pending: deque[str] = deque()
         self.numbered = 0
 
@@ -113,8 +112,8 @@ class Notebook:
     def __init__(self, carrier_id: str, rooms: Rooms) -> None:
         self._carrier_id = carrier_id
         self._rooms = rooms
-        self._pages: dict[int, _Pages] = {}
-        """By fence; at most as many as the carrier has calls."""
+        self._pages: dict[tuple[str, int], _Pages] = {}
+        """By room and fence; at most as many as the carrier has calls."""
         self._news = asyncio.Event()
         self._writing = asyncio.Lock()
 
@@ -122,7 +121,7 @@ class Notebook:
         """Keep a turn of the call under this fence. Never blocks."""
         if not said.text.strip():
             return
-        pages = self._pages.setdefault(fence, _Pages(room))
+        pages = self._pages.setdefault((room, fence), _Pages())
         pages.numbered += 1
         pages.pending.append(to_text(said, fence=fence, number=pages.numbered))
         pages.bound()
@@ -133,39 +132,39 @@ class Notebook:
         while True:
             await self._news.wait()
             self._news.clear()
-            for fence in list(self._pages):
-                if not await self._write(fence):  # nor would it take the others'
+            for room, fence in list(self._pages):
+                if not await self._write(room, fence):  # nor would it take the others'
                     await asyncio.sleep(AGAIN_S)
                     self._news.set()
                     break
 
-    async def flush(self, fence: int, *, limit_s: float = WRITE_LIMIT_S) -> bool:
+    async def flush(self, room: str, fence: int, *, limit_s: float = WRITE_LIMIT_S) -> bool:
         """Write what this call has said so far. False: Redis did not take it in time; it may have been written."""
         try:
             async with asyncio.timeout(limit_s):
-                return await self._write(fence)
+                return await self._write(room, fence)
         except TimeoutError:
             return False
 
-    def close(self, fence: int) -> None:
+    def close(self, room: str, fence: int) -> None:
         """The call is over: what is not written now never will be."""
-        pages = self._pages.pop(fence, None)
+        pages = self._pages.pop((room, fence), None)
         if pages is not None and pages.pending:
             metrics.MEMORY_DROPPED.labels("unwritten").inc(len(pages.pending))
 
-    async def _write(self, fence: int) -> bool:
+    async def _write(self, room: str, fence: int) -> bool:
         """One `remember`; false when it is to be tried again. One at a time, so that turns stay in their order."""
         async with self._writing:
-            pages = self._pages.get(fence)
+            pages = self._pages.get((room, fence))
             if pages is None or not pages.pending:
                 return True
             texts = tuple(pages.pending)
             pages.pending.clear()
             try:
                 async with asyncio.timeout(WRITE_LIMIT_S):
-                    is_kept = await self._rooms.remember(self._carrier_id, pages.room, fence, texts)
+                    is_kept = await self._rooms.remember(self._carrier_id, room, fence, texts)
             except (RedisError, OSError) as error:
-                log.debug("memory_not_written", room=pages.room, error=type(error).__name__)
+                log.debug("memory_not_written", room=room, error=type(error).__name__)
                 if outage_of(error) is not None:
                     pages.put_back(texts)
                     return False

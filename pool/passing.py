@@ -33,10 +33,10 @@ class Passing:
         self._notebook = notebook
         self._renew = renew
         self._loop = asyncio.get_running_loop()
-        self._tries: dict[int, HandOver] = {}
-        """By fence: each call's hand-over, over all its tries."""
-        self._again_at: dict[int, float] = {}
-        self._under_way: set[int] = set()
+        self._tries: dict[tuple[str, int], HandOver] = {}
+        """By room and fence: each call's hand-over, over all its tries."""
+        self._again_at: dict[tuple[str, int], float] = {}
+        self._under_way: set[tuple[str, int]] = set()
 
     async def forever(self, calls: Callable[[], Collection[HeldCall]]) -> None:
         """Task: hand over whatever `calls` gives, oldest first, at most `AT_ONCE` at a time, until cancelled."""
@@ -50,26 +50,25 @@ class Passing:
             if call is None:
                 await asyncio.sleep(LOOK_S)
                 continue
-            fence = call.grant.fence
-            self._under_way.add(fence)
+            self._under_way.add(call.key)
             try:
-                await self._hand_over(call, self._tries.setdefault(fence, HandOver()))
+                await self._hand_over(call, self._tries.setdefault(call.key, HandOver()))
             except Exception:  # the boundary of a hand-over: it must cost neither this call nor any other
                 metrics.HANDOVERS.labels("bug").inc()
-                log.exception("hand_over_bug", room=call.grant.room, fence=fence)
-                self._again_at[fence] = self._loop.time() + BACKOFF_S[-1]
+                log.exception("hand_over_bug", room=call.grant.room, fence=call.grant.fence)
+                self._again_at[call.key] = self._loop.time() + BACKOFF_S[-1]
             finally:
-                self._under_way.discard(fence)
+                self._under_way.discard(call.key)
 
     def _next(self, calls: Collection[HeldCall]) -> HeldCall | None:
         """The oldest call that may be handed over now."""
-        alive = {call.grant.fence for call in calls}
-        for fence in self._tries.keys() - alive:
-            del self._tries[fence]
-            self._again_at.pop(fence, None)
+        alive = {call.key for call in calls}
+        for key in self._tries.keys() - alive:
+            del self._tries[key]
+            self._again_at.pop(key, None)
         now = self._loop.time()
-        free = (call for call in calls if call.grant.fence not in self._under_way and call.can_be_passed_on())
-        due = (call for call in free if self._again_at.get(call.grant.fence, now) <= now)
+        free = (call for call in calls if call.key not in self._under_way and call.can_be_passed_on())
+        due = (call for call in free if self._again_at.get(call.key, now) <= now)
         return min(due, key=lambda call: call.grant.fence, default=None)
 
     async def _hand_over(self, call: HeldCall, over: HandOver) -> None:
@@ -94,7 +93,7 @@ class Passing:
         if reason != before and reason != "ended":  # a pool without room is asked for as long as the call lasts
             log.info("hand_over_failed", room=call.grant.room, fence=call.grant.fence, reason=reason)
             call.event("hand_over_failed", reason=reason)
-        self._again_at[call.grant.fence] = self._loop.time() + over.backoff_s
+        self._again_at[call.key] = self._loop.time() + over.backoff_s
         with suppress(RedisError, OSError):  # the reservation ends by itself
             await self._rooms.withdraw(self._carrier_id, call.grant.room, call.grant.fence)
 
@@ -126,10 +125,10 @@ class Passing:
 
     async def _settle(self, call: HeldCall) -> Beat:
         """Wait for the moment, with everything that was said until then written."""
-        if not await self._notebook.flush(call.grant.fence):
+        if not await self._notebook.flush(*call.key):
             return Beat.UNREACHABLE
         await call.until_quiet(for_s=QUIET_FOR_S, limit_s=QUIET_LIMIT_S)
-        if not await self._notebook.flush(call.grant.fence):
+        if not await self._notebook.flush(*call.key):
             return Beat.UNREACHABLE
         return Beat.SETTLED if call.can_be_passed_on() else Beat.NOT_NOW
 

@@ -124,13 +124,29 @@ async def test_turns_reach_the_next_owner(rooms: Rooms) -> None:
     for number in range(5):
         notebook.note(grant.room, grant.fence, Said("caller", f"turn {number}"))
     notebook.note(grant.room, grant.fence, Said("caller", "  "))
-    assert await notebook.flush(grant.fence)
+    assert await notebook.flush(grant.room, grant.fence)
     notebook.note(grant.room, grant.fence, Said("agent", "last"))
     async with asyncio.TaskGroup() as group:
         writer = group.create_task(notebook.write_forever())
-        assert await notebook.flush(grant.fence)
+        assert await notebook.flush(grant.room, grant.fence)
         writer.cancel()
     assert await remembered(rooms, grant) == [*(f"turn {number}" for number in range(5)), "last"]
+
+
+async def test_two_rooms_granted_under_one_fence_keep_their_words_apart(redis_url: str, redis_prefix: str) -> None:
+    """Two grants of one millisecond bear the same fence (seen: two calls passed to one carrier at once)."""
+    redis = lease_redis(redis_url)
+    rooms = Rooms(redis, prefix=redis_prefix, now_ms=lambda: 1_700_000_000_000)
+    first, second = await claimed(rooms, "a"), await claimed(rooms, "b")
+    assert first.fence == second.fence
+    notebook = Notebook(ME, rooms)
+    for grant in (first, second):
+        notebook.note(grant.room, grant.fence, Said("caller", f"in room {grant.room}"))
+    for grant in (first, second):
+        assert await notebook.flush(grant.room, grant.fence)
+    assert await remembered(rooms, first) == ["in room a"]
+    assert await remembered(rooms, second) == ["in room b"]
+    await redis.aclose()
 
 
 async def test_what_redis_does_not_take_is_kept_for_later_up_to_a_bound(redis_url: str, rooms: Rooms) -> None:
@@ -141,11 +157,11 @@ async def test_what_redis_does_not_take_is_kept_for_later_up_to_a_bound(redis_ur
     before = dropped("overflow")
     for number in range(PENDING_BOUND + 3):
         notebook.note(grant.room, grant.fence, Said("caller", f"turn {number}"))
-    assert not await notebook.flush(grant.fence)
+    assert not await notebook.flush(grant.room, grant.fence)
     notebook.note(grant.room, grant.fence, Said("caller", "newest"))
     assert dropped("overflow") == before + 4
     notebook._rooms = rooms  # Redis is back
-    assert await notebook.flush(grant.fence)
+    assert await notebook.flush(grant.room, grant.fence)
     assert await remembered(rooms, grant) == [*(f"turn {number}" for number in range(4, PENDING_BOUND + 3)), "newest"]
     await redis.aclose()
 
@@ -156,7 +172,7 @@ async def test_a_former_owner_adds_nothing(rooms: Rooms) -> None:
     before = dropped("not_ours")
     notebook = Notebook("somebody-else", rooms)
     notebook.note(grant.room, grant.fence, Said("caller", "late"))
-    assert await notebook.flush(grant.fence)
+    assert await notebook.flush(grant.room, grant.fence)
     assert dropped("not_ours") == before + 1
     assert await remembered(rooms, grant) == []
 
@@ -167,10 +183,10 @@ async def test_a_call_that_ended_leaves_nothing_behind(rooms: Rooms) -> None:
     before = dropped("unwritten")
     notebook = Notebook(ME, rooms)
     notebook.note(grant.room, grant.fence, Said("caller", "too late"))
-    notebook.close(grant.fence)
+    notebook.close(grant.room, grant.fence)
     assert dropped("unwritten") == before + 1
-    assert await notebook.flush(grant.fence)
-    notebook.close(grant.fence)
+    assert await notebook.flush(grant.room, grant.fence)
+    notebook.close(grant.room, grant.fence)
     with suppress(TimeoutError):
         async with asyncio.timeout(0.05):
             await notebook.write_forever()

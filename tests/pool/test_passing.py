@@ -139,7 +139,7 @@ async def test_a_call_is_passed_with_everything_that_was_said(pair: Pair) -> Non
     """The next has the turns of the offer, then those since; the old one is mute before the next may join."""
     call = await pair.old.claim()
     call.turn(Said("agent", "hello"))
-    await pair.old.notebook.flush(call.grant.fence)
+    await pair.old.notebook.flush(*call.key)
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
         handing = group.create_task(pair.old.passing.forever(pair.old.calls.values))
         stand_by = await pair.new.asked()

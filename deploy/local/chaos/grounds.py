@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import assert_never
 from urllib.parse import urlsplit, urlunsplit
 
+from bridge.simulator.texts import LINES
 from deploy.local.chaos.fault import Ground
 from deploy.local.chaos.faults.poison import POISON_ROOMS
 from deploy.local.chaos.partition import island
@@ -28,8 +29,10 @@ READY_S = 90.0
 SIMULATOR_ARGS = ("--endpoint-ms", "600", "--onset-ms", "300", "--barge-in-ms", "400", "--lead-silence-ms", "200")
 """A voice that is quicker than the service it stands for: what is measured is the time until there is one again."""
 
-WORKER_ENV = {"ROOMPOOL_HANDOVER_AFTER_S": "0"}
-"""A drain hands over at once: the wait before it would prove nothing."""
+WORKER_ENV = {
+    "ROOMPOOL_HANDOVER_AFTER_S": "0",  # a drain hands over at once: the wait before it would prove nothing
+    "ROOMPOOL_GREETING": LINES["long"],  # of a quarter of a minute: whatever strikes, it strikes in mid-sentence
+}
 
 
 DOWN_AFTER_MS = 2000

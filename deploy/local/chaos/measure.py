@@ -4,8 +4,8 @@ A *move* is an agent of a later grant in the room: the fence in its attributes t
 after a reconnect of its own, or of the caller's, is no move.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from bridge.caller.witness import AgentStay, Witness
@@ -20,12 +20,14 @@ class Window:
         over_at: When its cause was gone: the process thawed, the network whole. For a kill the same as `struck_at`.
         until: Up to when the call was watched.
         fence: The grant of the agent that was there before; 0 when there was none yet.
+        passes: When the room was passed on, by the fence it was passed on under.
     """
 
     struck_at: float
     over_at: float
     until: float
     fence: int = 0
+    passes: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,9 @@ class CallMeasured:
         joined_s, heard_s: From the fault to the next agent in the room, and to its first sound.
         together_s, audible_together_s: With two agents present, and with two audible.
         silence_s: The longest silence from the fault to its end, or to the next agent's first sound if that is later.
-        hand_over_s: From the last frame of one agent to the first of the next; for each move.
+        hand_over_s: From the last frame of one agent to the first of the next; for each move. The frames of one that is
+            muted, or that died, go on for as long as LiveKit does not say that it left.
+        passed_s: From the moment in which an agent passed its room on, and was mute, to the next one's first frame.
         answered: Whether an agent answered the caller afterwards.
         problem: What went wrong with the watching itself; empty when nothing did.
     """
@@ -51,6 +55,7 @@ class CallMeasured:
     audible_together_s: float = 0.0
     silence_s: float = 0.0
     hand_over_s: tuple[float, ...] = ()
+    passed_s: tuple[float, ...] = ()
     answered: bool = False
     problem: str = ""
 
@@ -83,6 +88,11 @@ def measured(
         audible_together_s=witness.overlap_s(),
         silence_s=witness.longest_gap(window.struck_at, silence_until),
         hand_over_s=hand_overs(witness.stays, window.struck_at),
+        passed_s=tuple(
+            first - window.passes[stay.fence]
+            for stay in later
+            if stay.fence in window.passes and (first := stay.frames_from_at) is not None
+        ),
         answered=answered,
         problem=problem,
     )

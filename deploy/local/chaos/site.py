@@ -204,15 +204,8 @@ class Site:
 
     async def voice_sessions(self, since_unix_ms: int = 0) -> list[dict[str, Any]]:
         """Reports of the simulator's sessions opened since a moment, oldest first."""
-        answer = await asyncio.to_thread(_ask, f"{self.stack.simulator_control_url}/sessions", None)
+        answer = await asyncio.to_thread(_ask, f"{self.stack.simulator_control_url}/sessions")
         return [one for one in answer["sessions"] if one["opened_unix_ms"] >= since_unix_ms]
-
-    async def speak_long(self, room: str) -> None:
-        """The agent of this room begins to say something of a quarter of a minute, if nobody speaks there."""
-        sessions = [one.facts["voice_session"] for one in await self.story(room) if one.event == "voice_ready"]
-        if sessions:
-            order = json.dumps({"line": "long", "session_id": sessions[-1]}).encode()
-            await asyncio.to_thread(_ask, f"{self.stack.simulator_control_url}/say", order)
 
     # -- time
 
@@ -267,7 +260,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def _ask(url: str, body: bytes | None) -> dict[str, Any]:
-    with urllib.request.urlopen(url, data=body, timeout=ASK_LIMIT_S) as answer:
+def _ask(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=ASK_LIMIT_S) as answer:
         asked: dict[str, Any] = json.load(answer)
     return asked

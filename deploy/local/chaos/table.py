@@ -13,6 +13,7 @@ HEADING = (
     "joined again, s",
     "heard again, s",
     "hand-over gap, s",
+    "pass to sound, s",
     "two present, s",
     "two audible",
     "lost",
@@ -20,9 +21,14 @@ HEADING = (
     "unended",
     "silence, s",
 )
-LEGEND = """joined, heard, hand-over gap: p50 / p95 / max. moved: calls that another agent went on with. two present:
-seconds with two agents in one room, all calls together, and the longest. unended: voice sessions without session.end
-whose process was not killed. silence: the longest between the fault and its end, or the next agent's first sound."""
+LEGEND = """Times are p50 / p95 / max, from the fault on, or from the caller's coming where callers come during it.
+moved            calls with which another agent went on
+hand-over gap    from the last frame of one agent to the first of the next
+pass to sound    from the moment in which the one fell silent for good to the first frame of the next
+two present      seconds with two agents in one room: of all calls together, and the longest
+reshuffled       calls that moved without need, or more often than needed
+unended          voice sessions that a living process left without session.end
+silence          the longest that a caller heard, from the fault to its end or the next agent's first sound"""
 
 
 def cells(one: FaultReport) -> tuple[str, ...]:
@@ -37,12 +43,13 @@ def cells(one: FaultReport) -> tuple[str, ...]:
         _spread(one.joined),
         _spread(one.heard),
         _spread(one.hand_over),
+        _spread(one.passed),
         f"{one.together_s:.2f}, {one.together_max_s:.2f}" if one.together_s else "0",
         f"{one.audible_together_s * 1000:.0f} ms" if one.audible_together_s else "0",
         str(one.lost),
         str(one.reshuffled),
         str(one.unended),
-        f"{one.silence_max_s:.1f}",
+        "-" if one.silence_max_s is None else f"{one.silence_max_s:.1f}",
     )
 
 

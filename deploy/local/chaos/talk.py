@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 
 from bridge.caller.caller import Caller
 from bridge.caller.errors import CallerError, NotInTime
@@ -12,9 +13,6 @@ from deploy.local.chaos.measure import CallMeasured, Window, later_grants, measu
 
 COMES_S = 45.0
 """For the first agent, on a machine that may be busy. Never judged."""
-
-GREETED_MS = 800
-"""After so much silence a greeting is over."""
 
 ANSWER_S = 8.0
 """For a reply to begin, on a busy machine. A question that met the moment in which an agent went is asked again."""
@@ -63,18 +61,13 @@ class Talk:
     # -- before the fault
 
     async def be_greeted(self) -> None:
-        """Wait for an agent, hear its greeting out, and note by which grant it came.
+        """Wait until an agent begins its greeting, and note by which grant it came.
 
         Raises:
             CallerError: Nobody came, or nobody was heard.
         """
         await self.came()
         await self.caller.agent_heard(COMES_S)
-        await self.caller.until_agent_silent(GREETED_MS, COMES_S)
-        self.note_grant()
-
-    def note_grant(self) -> None:
-        """From here on a later grant is a move."""
         self.fence = max((stay.fence for stay in self.caller.witness.stays), default=0)
 
     # -- after it
@@ -124,15 +117,16 @@ class Talk:
             )
             self._answered = True
 
-    def measure(self, struck: Struck, *, from_coming: bool) -> CallMeasured:
+    def measure(self, struck: Struck, passes: Mapping[int, float], *, from_coming: bool) -> CallMeasured:
         """The numbers of this call.
 
         Args:
+            passes: See `Window`.
             from_coming: Count from the moment in which the caller was in the room, not from the fault.
         """
         at = self.caller.connected_at if from_coming else struck.at
         until = self.caller.left_at or self._loop.time()
-        window = Window(at, max(at, struck.over_at), until, self.fence)
+        window = Window(at, max(at, struck.over_at), until, self.fence, passes)
         return measured(
             self.caller.witness,
             window,

@@ -7,8 +7,7 @@ adds of its own cannot.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from random import Random
 from typing import assert_never
 
@@ -18,6 +17,7 @@ from deploy.local.chaos.sessions import still_open, unended
 from deploy.local.chaos.site import Site, SiteFailed
 from deploy.local.chaos.talk import Talk
 from deploy.local.chaos.verdict import Trial
+from pool.journal import Decision
 
 PHASE_S = 3.0
 """A lease, or three renewals: whatever turns in a worker has turned at least once within it."""
@@ -46,21 +46,20 @@ async def make_trial(fault: Fault, site: Site, *, number: int, seed: str) -> Tri
         struck = await _live_through(fault, scene, carriers)
     finally:
         await site.mend()
-    carriers |= await _tellers(scene)
+    stories = {talk.room: await site.story(talk.room) for talk in talks}
+    carriers |= _tellers(stories.values())
     left_open = await _left_open(site, began_unix_ms, carriers, struck)
     return Trial(
         fault=fault.name,
         number=number,
         seed=seed,
-        calls=tuple(talk.measure(struck, from_coming=fault.moment is not Moment.IN_CALL) for talk in talks),
+        calls=tuple(
+            talk.measure(struck, _passes(stories[talk.room]), from_coming=fault.moment is not Moment.IN_CALL)
+            for talk in talks
+        ),
         unended=len(left_open),
         broken=struck.broken,
     )
-
-
-async def with_evidence(trial: Trial, site: Site, folder: Path) -> tuple[str, ...]:
-    """Keep the stories of a trial's rooms; the files."""
-    return tuple([await site.keep_story(call.room, folder) for call in trial.calls])
 
 
 async def _live_through(fault: Fault, scene: Scene, carriers: dict[str, str]) -> Struck:
@@ -93,8 +92,7 @@ async def _strike(fault: Fault, scene: Scene, carriers: dict[str, str], come: Ca
         case Moment.IN_CALL:
             come()
             await _each(scene, Talk.be_greeted)
-            carriers |= await _tellers(scene)
-            await _each(scene, lambda talk: scene.site.speak_long(talk.room))
+            carriers |= _tellers([await scene.site.story(talk.room) for talk in scene.talks])
             await _random_phase(scene, PHASE_S)
             return await fault.strike(scene)
         case Moment.BEFORE:
@@ -124,14 +122,23 @@ async def _each(scene: Scene, step: Callable[[Talk], Coroutine[None, None, None]
             group.create_task(step(talk), name=f"step_{talk.room}")
 
 
-async def _tellers(scene: Scene) -> dict[str, str]:
-    """Voice session to the carrier that told of it, by the rooms' stories."""
-    stories = [await scene.site.story(talk.room) for talk in scene.talks]
+def _tellers(stories: Iterable[Sequence[Decision]]) -> dict[str, str]:
+    """Voice session to the carrier that told of it."""
     return {
         one.facts["voice_session"]: one.facts.get("carrier", "")
         for story in stories
         for one in story
         if one.event == "voice_ready" and "voice_session" in one.facts
+    }
+
+
+def _passes(story: Sequence[Decision]) -> dict[int, float]:
+    """When a room was passed on, by the next fence, on the monotonic clock."""
+    unix_at_zero = time.time() - asyncio.get_running_loop().time()
+    return {
+        int(one.facts["next_fence"]): one.at_unix_ms / 1000 - unix_at_zero
+        for one in story
+        if one.event == "passed" and "next_fence" in one.facts
     }
 
 

@@ -62,13 +62,14 @@ class FaultReport:
     joined: Spread | None
     heard: Spread | None
     hand_over: Spread | None
+    passed: Spread | None
     together_s: float
     together_max_s: float
     audible_together_s: float
     lost: int
     reshuffled: int
     unended: int
-    silence_max_s: float
+    silence_max_s: float | None
     broken: tuple[str, ...]
     kept: tuple[str, ...]
     skipped: str = ""
@@ -94,13 +95,14 @@ def report(fault: str, trials: Sequence[Trial], *, is_hand_over: bool = False) -
         joined=None if is_hand_over else Spread.of(call.joined_s for call in calls if call.joined_s is not None),
         heard=None if is_hand_over else Spread.of(call.heard_s for call in calls if call.heard_s is not None),
         hand_over=Spread.of(gap for call in calls for gap in call.hand_over_s) if is_hand_over else None,
+        passed=Spread.of(gap for call in calls for gap in call.passed_s) if is_hand_over else None,
         together_s=sum(call.together_s for call in calls),
         together_max_s=max((call.together_s for call in calls), default=0.0),
         audible_together_s=sum(call.audible_together_s for call in calls),
         lost=sum(call.is_lost for call in calls),
         reshuffled=sum(call.is_reshuffled for call in calls),
         unended=sum(trial.unended for trial in trials),
-        silence_max_s=max((call.silence_s for call in calls), default=0.0),
+        silence_max_s=None if is_hand_over else max((call.silence_s for call in calls), default=None),
         broken=tuple(text for trial in trials for text in trial.promises_broken),
         kept=tuple(path for trial in trials for path in trial.kept),
     )

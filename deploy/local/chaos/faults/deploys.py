@@ -13,8 +13,9 @@ async def roll(scene: Scene) -> Struck:
     """Replace every worker. Each call may change hands once, because the newest release is asked first."""
     site = scene.site
     old = site.workers
+    release = f"release-{len(site.stack.workers)}"
     for _ in old:
-        await site.hire(ROOMPOOL_REVISION=f"release-{len(site.stack.workers)}")
+        await site.hire(ROOMPOOL_REVISION=release)
     loop = asyncio.get_running_loop()
     at = loop.time()
     broken = []

@@ -7,7 +7,10 @@ from deploy.local.chaos.fault import Fault, Ground, Missed, Scene, Struck
 from deploy.local.chaos.site import Lines
 
 CUT_S = 8.0
-"""Long past a lease, and past the 5 s after which an agent without a room gives it up."""
+"""Long past a lease."""
+
+CUT_FROM_LIVEKIT_S = 15.0
+"""The SDK needs some 5 s to notice, and an agent without a room gives it up 5 s later."""
 
 
 async def cut_from_redis(scene: Scene) -> Struck:
@@ -19,7 +22,9 @@ async def cut_from_redis(scene: Scene) -> Struck:
 async def cut_from_livekit(scene: Scene) -> Struck:
     """Its leases are renewed, but it is in no room."""
     island = _lines(scene).island
-    return await _cut(scene, lambda: island.cut(island.host), lambda: island.heal(island.host))
+    return await _cut(
+        scene, lambda: island.cut(island.host), lambda: island.heal(island.host), for_s=CUT_FROM_LIVEKIT_S
+    )
 
 
 async def cut_from_both(scene: Scene) -> Struck:
@@ -38,7 +43,7 @@ async def cut_from_both(scene: Scene) -> Struck:
     return await _cut(scene, cut, heal)
 
 
-async def _cut(scene: Scene, cut: Callable[[], None], heal: Callable[[], None]) -> Struck:
+async def _cut(scene: Scene, cut: Callable[[], None], heal: Callable[[], None], *, for_s: float = CUT_S) -> Struck:
     lines = _lines(scene)
     holders = await scene.site.holders([talk.room for talk in scene.talks])
     hit = {room: 1 for room, holder in holders.items() if holder.worker is lines.worker}
@@ -48,7 +53,7 @@ async def _cut(scene: Scene, cut: Callable[[], None], heal: Callable[[], None]) 
     at = loop.time()
     try:
         cut()
-        await asyncio.sleep(CUT_S)
+        await asyncio.sleep(for_s)
     finally:
         heal()
     return Struck(at=at, over_at=loop.time(), may_move=hit)
@@ -70,7 +75,7 @@ FAULTS = (
     ),
     Fault(
         name="cut-from-livekit",
-        what="one worker does not reach LiveKit for 8 s",
+        what="one worker does not reach LiveKit for 15 s",
         strike=cut_from_livekit,
         ground=Ground.NETWORK,
         calls=4,

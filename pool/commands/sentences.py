@@ -40,14 +40,14 @@ SENTENCES: Mapping[str, str] = {
     # handing over
     "offered": "{carrier} asks {next} to stand by[ (fence {fence})]",
     "offer_dropped": "{next} cannot take it after all: it died, drains or is cordoned",
-    "standing_by": "{carrier} stands by and could go on at once",
-    "declined": "{carrier} cannot stand by[; not asked again for {bar_ms}]",
-    "withdrawn": "{carrier} no longer needs {next} to stand by",
+    "standing_by": "{carrier} stands by and could go on at once[ (fence {fence})]",
+    "declined": "{carrier} cannot stand by[; not asked again for {bar_ms}][ (fence {fence})]",
+    "withdrawn": "{carrier} no longer needs {next} to stand by[ (fence {fence})]",
     "passed": "[{carrier} handed the room to {next}: fence {next_fence} after {fence}]"
     "[{carrier} has passed the room on, and is mute (was: {was})]",
     "hand_over_failed": "{carrier} could not hand the room over, and goes on with the call: {reason}",
     # a person
-    "hangup_asked": "a person asked to hang up; {carrier} will",
+    "hangup_asked": "a person asked to hang up; {carrier} will[ (fence {fence})]",
     "hung_up": "a person asked to hang up; nobody held the room, so it rests",
     # our identity without a lease
     "stray": "an agent of ours is in the room without a lease[, seen for {seen_for_ms}][ (fence {fence})]: it must go",
@@ -55,7 +55,7 @@ SENTENCES: Mapping[str, str] = {
     # the call
     "joined": "{carrier} is in the room[, after {after_ms}]",
     "rejoined": "{carrier} is in the room again",
-    "voice_ready": "the voice is ready[, after {after_ms}]",
+    "voice_ready": "the voice of {carrier} is ready[, after {after_ms}]",
     "voice_failed": "the voice failed: {code}",
     "first_sound": "the caller hears the agent",
     "barge_in": "the caller interrupted the agent[, who had been heard for {heard_ms}]",
@@ -69,7 +69,7 @@ SENTENCES: Mapping[str, str] = {
     "unsure": "{carrier} is not sure that the room is its own, and mute[ (was: {was})]",
     "hold": "{carrier} cannot reach Redis, and goes on with the call[ (was: {was})]",
     "must_leave": "{carrier} must leave: {reason}",
-    "ended": "{carrier}'s call ended: {ending}[ ({code})][ after {call_ms}]",
+    "ended": "{carrier}'s call ended: {ending}[ ({code})][, after {call_ms}]",
 }
 
 WORDS: Mapping[str, Mapping[str, str]] = {

@@ -55,7 +55,7 @@ async def test_the_story_of_a_call_from_the_webhook_to_its_end(calm: Site) -> No
     assert {"webhook", "arrived", "waiting", "claimed", "joined", "voice_ready", "first_sound", "ended"} <= set(events)
     assert "own_agent" in [line["facts"].get("reason") for line in answer["story"]]  # LiveKit tells of ours, too
     texts = [line["text"] for line in answer["story"]]
-    assert any("the caller left after" in text for text in texts)
+    assert any("the caller left, after" in text for text in texts)
     assert not any("anna" in text for text in (*texts, *map(str, answer["story"])))
     assert answer["sentence"].startswith("No agent: ")
 

@@ -102,7 +102,7 @@ def test_every_value_of_such_a_fact_has_its_words(place: str, values: set[str]) 
         ("webhook_ignored", {"reason": "kind", "kind": "EGRESS", "participant": "PA_1"},
          "LiveKit's webhook said that somebody joined; ignored: its kind is none of a caller's (EGRESS)"),
         ("ended", {"carrier": "c1", "ending": "caller_left", "call_ms": "42000", "replies": "3"},
-         "c1's call ended: the caller left after 42 s  (replies=3)"),
+         "c1's call ended: the caller left, after 42 s  (replies=3)"),
         ("ended", {"carrier": "c1", "ending": "bug", "cure": "report it", "replies": "1"},
          "c1's call ended: a bug of roompool  (replies=1, cure: report it)"),
         ("news_of_tomorrow", {"carrier": "c1", "speed": "9"}, "news_of_tomorrow  (speed=9)"),

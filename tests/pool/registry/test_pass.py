@@ -75,6 +75,20 @@ async def test_nothing_is_passed_before_somebody_is_ready(world: World, grant: G
     assert await renew(world, "one", grant) is Renewal.MINE
 
 
+async def test_only_the_owner_passes_and_under_its_fence_alone(world: World, grant: Grant) -> None:
+    """Somebody else, or the owner under a fence of before, changes nothing though the next is ready."""
+    await world.stand_by(grant)
+    before = await world.snapshot()
+
+    for carrier, fence in (("one", grant.fence - 1), ("one", grant.fence + 1), ("two", grant.fence)):
+        assert await world.rooms.pass_on(carrier, "demo", fence) is None
+        assert not await world.rooms.withdraw(carrier, "demo", fence)
+    for carrier, fence in (("two", grant.fence - 1), ("two", grant.fence + 1), ("one", grant.fence)):
+        assert not await world.rooms.stand_ready(carrier, "demo", fence)
+        assert not await world.rooms.decline(carrier, "demo", fence)
+    assert await world.snapshot() == before
+
+
 @pytest.mark.parametrize("what", ["cordoned", "reaped", "drains", "silent", "gone", "drained"])
 async def test_nothing_is_passed_to_whom_it_would_be_lost(world: World, grant: Grant, what: str) -> None:
     """Between its word and the pass the next may die, or be told to leave: the room stays."""

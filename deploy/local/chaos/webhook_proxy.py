@@ -42,6 +42,8 @@ class Mood(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Held:
+    """A delivery held back. Those due at the same moment go out with the last one first."""
+
     raw: bytes
     due_at: float
 
@@ -130,7 +132,7 @@ class WebhookProxy:
         self._news.set()
 
     async def _release_forever(self) -> None:
-        """Task: send what was held back when its time has come, among those due together the last one first."""
+        """Task: send what was held back when its time has come."""
         loop = asyncio.get_running_loop()
         while True:
             self._news.clear()
@@ -142,7 +144,7 @@ class WebhookProxy:
             due = [held for held in self._held if held.due_at <= now]
             self._held = [held for held in self._held if held.due_at > now]
             self._passing = len(due)
-            for held in reversed(due):
+            for held in sorted(due[::-1], key=lambda held: held.due_at):
                 await self._pass_on(held.raw)
                 self._passing -= 1
 

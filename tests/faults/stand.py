@@ -1,0 +1,70 @@
+"""A ground to strike on, shared by the faults of a file, and brought up anew when one of them broke it."""
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy.local.chaos.fault import CannotStrike, Ground, Missed
+from deploy.local.chaos.faults import ALL, BY_NAME
+from deploy.local.chaos.grounds import stand_on
+from deploy.local.chaos.site import Site
+from deploy.local.chaos.trial import make_trial
+from deploy.local.chaos.verdict import Trial
+from tests.e2e.site import leaks
+
+CROWD = 8
+"""Callers at once, at most: what is proved here must hold on two busy cores; the command brings thirty."""
+
+TRIES = 3
+"""For a trial in which no call was where the fault struck."""
+
+
+class Stand:
+    """One deployment at a time."""
+
+    def __init__(self, ground: Ground, folder: Path, binary: Path) -> None:
+        self._ground = ground
+        self._folder = folder
+        self._binary = binary
+        self._lives = 0
+        self._site: Site | None = None
+        self._ending = contextlib.AsyncExitStack()
+
+    async def try_fault(self, name: str, *, seed: str) -> Trial:
+        """One trial. The deployment is thrown away when it broke a promise, or could not be made."""
+        fault = replace(BY_NAME[name], calls=min(BY_NAME[name].calls, CROWD))
+        site = await self._up()
+        self._site = None
+        for attempt in range(TRIES):
+            with contextlib.suppress(Missed):
+                trial = await make_trial(fault, site, number=attempt, seed=seed)
+                assert trial.promises_broken == (), self._told(trial)
+                assert leaks(site.stack) == []
+                self._site = site
+                return trial
+        pytest.fail(f"in {TRIES} trials no call was where {name} struck")
+
+    async def _up(self) -> Site:
+        if self._site is None:
+            await self._ending.aclose()
+            self._lives += 1
+            try:
+                standing = stand_on(self._ground, self._folder / str(self._lives), binary=self._binary)
+                self._site = await self._ending.enter_async_context(standing)
+            except CannotStrike as error:
+                pytest.skip(str(error))
+        return self._site
+
+    def _told(self, trial: Trial) -> str:
+        return "\n".join([*trial.promises_broken, f"logs: {self._folder / str(self._lives)}"])
+
+    async def down(self) -> None:
+        """End it."""
+        await self._ending.aclose()
+
+
+def faults_of(ground: Ground) -> list[str]:
+    """The names of this ground's faults."""
+    return [fault.name for fault in ALL if fault.ground is ground]

@@ -320,7 +320,8 @@ async def test_five_thousand_rooms_neither_stall_the_loop_nor_redis(world: World
     async with asyncio.TaskGroup() as group:
         for part in range(8):
             group.create_task(arrive_each(world, names[part : MANY - 10 : 8]))
-    stalls, waits = [], []
+    stalls: list[float] = []
+    waits: list[float] = []
     with serving({name: [a_person(f"PA_{name}")] for name in names}) as server:
         async with passes_over(world, server) as passes:
             while len(stalls) < TRIES and not (min(stalls, default=1.0) < 0.05 and min(waits) < 0.1):

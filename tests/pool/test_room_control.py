@@ -238,7 +238,7 @@ async def test_a_long_list_does_not_stall_the_loop(metadata: str) -> None:
     7 ms, where decoding on the loop took 50. The best of some tries counts here: others only ever make it longer.
     """
     rooms = {f"call-{number}": a_room(number, metadata=metadata) for number in range(MANY)}
-    stalls = []
+    stalls: list[float] = []
     with TwirpRooms(SECRET, rooms=rooms).running() as server:
         async with LiveKitRooms.open(server.url, "key", SECRET) as listing:
             while len(stalls) < TRIES and min(stalls, default=1.0) >= STALL_S:

@@ -63,7 +63,7 @@ class PoolSettings(BridgeSettings):
         description="the seconds that a call goes on while Redis is unreachable, counted from the last renewal",
     )
     recycle_calls: int = Field(
-        default=1000,
+        default=1000,  # a busy day: native code has no longer than that to leak, and a fresh start costs a second
         alias="ROOMPOOL_RECYCLE_CALLS",
         ge=0,
         description="the calls after which an idle carrier is replaced by a fresh process; 0 for never",

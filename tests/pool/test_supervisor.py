@@ -39,6 +39,15 @@ worker_main.main([sys.argv[3], "127.0.0.1", "0"])
 """A parent that ends a carrier which hangs after one second instead of half a minute."""
 
 
+IMPATIENT = """
+import sys
+from pool import crew, worker_main
+crew.SILENT_S = 2.0
+worker_main.main([sys.argv[3], "127.0.0.1", "0"])
+"""
+"""A parent that takes a carrier for stuck after two seconds instead of thirty."""
+
+
 def maps(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
 
@@ -193,6 +202,19 @@ async def test_a_carrier_that_hangs_is_ended_with_the_worker(redis_url: str, tmp
         assert await worker.child.wait_ended(timeout_s=LIMIT_S) == 0
         assert [line.facts["carrier"] for line in worker.child.events("carrier_killed")] == [hangs]
         assert [line.facts["carrier"] for line in worker.child.events("carrier_reaped")] == [hangs]
+
+
+async def test_a_carrier_that_stands_still_for_long_is_replaced(redis_url: str, tmp_path: Path) -> None:
+    """Its rooms are others' by then; the one beside it is left alone."""
+    program = (sys.executable, "-c", IMPATIENT)
+    async with worker_at(redis_url, tmp_path, program=program) as worker:
+        await worker.ready()
+        stuck, other = worker.pids
+        os.kill(worker.pids[stuck], signal.SIGSTOP)
+        await worker.child.wait_event("carrier_stuck", carrier=stuck, timeout_s=LIMIT_S)
+        await worker.child.wait_event("carrier_reaped", carrier=stuck, timeout_s=LIMIT_S)
+        await worker.until_ready("2 of 2 carriers ready: taking calls")
+        assert is_alive(worker.pids[other])
 
 
 async def test_a_worker_that_somebody_drained_stays_up_and_idle(redis_url: str, tmp_path: Path) -> None:

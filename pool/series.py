@@ -10,7 +10,6 @@ import os
 import shutil
 import struct
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,8 @@ log = structlog.get_logger()
 
 _OF_THE_DEAD = "dead"
 _PREFIX = "roompool-series-"
+_UNLOCKED_PREFIX = "roompool-unlocked-"
 _LOCK = "lock"
-_LEFT_OVER_S = 60.0  # a folder that was just made may not be locked yet
 _UNTYPED: Any = MultiProcessCollector  # neither this nor its files are typed
 _FILE: Any = MmapedDict
 
@@ -85,16 +84,18 @@ class ParentSeries:
 
 @contextlib.contextmanager
 def series_folder() -> Iterator[Path]:
-    """A folder for the carriers' series, which is removed with all that is in it.
+    """A folder for the carriers' series, which is removed with all that is in it, at the latest by another worker.
 
     Raises:
         SettingsInvalid: there is no place for temporary files.
     """
     try:
-        _remove_left_over(Path(tempfile.gettempdir()))
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        lock = (folder / _LOCK).open("w")
+        place = Path(tempfile.gettempdir())
+        _remove_left_over(place)
+        made = Path(tempfile.mkdtemp(prefix=_UNLOCKED_PREFIX, dir=place))
+        lock = (made / _LOCK).open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = made.rename(place / made.name.replace(_UNLOCKED_PREFIX, _PREFIX))
     except OSError as error:
         raise SettingsInvalid(
             [f"no temporary folder to be had: {error.strerror}. Cure: set TMPDIR to one that can be written."]
@@ -104,14 +105,14 @@ def series_folder() -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            _remove_left_over(place)
 
 
 def _remove_left_over(place: Path) -> None:
     """Remove the folders of parents that were killed: those whose lock nobody holds any more."""
     for folder in place.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            seen = folder.lstat()
-            if seen.st_uid != os.getuid() or time.time() - seen.st_mtime < _LEFT_OVER_S:
+            if folder.lstat().st_uid != os.getuid():
                 continue
             with (folder / _LOCK).open("r+") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

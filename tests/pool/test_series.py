@@ -70,14 +70,15 @@ def test_a_broken_file_costs_its_counts_alone(tmp_path: Path) -> None:
 
 
 def test_the_folder_goes_with_its_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the next worker removes that of one which was killed, but none that is in use."""
+    """And a worker that begins or ends removes those of others which were killed, but none that is in use."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     left_over = tmp_path / "roompool-series-killed"
     left_over.mkdir()
     (left_over / "lock").touch()
-    os.utime(left_over, (0, 0))
     with series_folder() as used:
-        os.utime(used, (0, 0))
         with series_folder() as also_used:
             assert sorted(tmp_path.iterdir()) == sorted([used, also_used])
+            left_over.mkdir()
+            (left_over / "lock").touch()
+        assert list(tmp_path.iterdir()) == [used]
     assert list(tmp_path.iterdir()) == []

@@ -17,6 +17,9 @@ from tests.e2e.site import leaks
 CROWD = 8
 """Callers at once, at most: what is proved here must hold on two busy cores; the command brings thirty."""
 
+LATE_S = 8.0
+"""How late deliveries come when they come late: after the agent that came without them."""
+
 TRIES = 3
 """For a trial in which no call was where the fault struck."""
 
@@ -53,6 +56,7 @@ class Stand:
             try:
                 standing = stand_on(self._ground, self._folder / str(self._lives), binary=self._binary)
                 self._site = await self._ending.enter_async_context(standing)
+                self._site.webhooks.late_s = LATE_S
             except CannotStrike as error:
                 pytest.skip(str(error))
         return self._site

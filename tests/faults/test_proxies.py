@@ -97,10 +97,10 @@ async def test_a_doubled_delivery_arrives_twice() -> None:
         assert [await took.get(), await took.get()] == [delivery("one")] * 2
 
 
-async def test_late_deliveries_arrive_late_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_late_deliveries_arrive_late_in_their_order() -> None:
     """They are accepted at once; whoever wants to know when the last has arrived can ask."""
-    monkeypatch.setattr(webhook_proxy, "LATE_S", 0.3)
     async with proxied(Mood.LATE) as (proxy, post, took):
+        proxy.late_s = 0.3
         for text in ("one", "two"):
             assert (await post(delivery(text))).startswith(b"HTTP/1.1 200")
         assert took.empty()

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from bridge.caller.quiet import lower_sdk_lines
 from deploy.local.chaos import table
+from deploy.local.chaos.fault import leaves
 from deploy.local.chaos.faults import BY_NAME
 from deploy.local.chaos.form import Form, Ordered
-from deploy.local.chaos.run import Order, Runner, is_ok, leaves
+from deploy.local.chaos.run import Order, Runner, is_ok
 from deploy.local.chaos.verdict import FaultReport
 from deploy.local.ending import FAILED, OK, remove, run_until_signalled
 from deploy.local.livekit_binary import NoLiveKitServer, find_or_build

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from bridge.caller.errors import CallerError
-from deploy.local.chaos.fault import CannotStrike, Fault, Missed
+from deploy.local.chaos.fault import CannotStrike, Fault, Missed, leaves
 from deploy.local.chaos.grounds import stand_on
 from deploy.local.chaos.site import Site, SiteFailed
 from deploy.local.chaos.trial import make_trial
@@ -107,14 +107,6 @@ class Runner:
                 why = "; ".join(sorted({str(error) or type(error).__name__ for error in leaves(several)}))
             self._tell(f"{fault.name} {number}: nothing was tried: {why}")
         return Trial(fault=fault.name, number=number, seed=seed, calls=(), broken=(f"could not be tried: {why}",))
-
-
-def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    """The exceptions in a group, however deep."""
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
 
 
 def told(trial: Trial) -> str:

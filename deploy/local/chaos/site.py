@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -108,7 +109,7 @@ class Site:
             lines.worker = await self.stack.add_worker(env=lines.env, within=lines.island.words)
         while len(self.workers) < self.wanted:
             await self.hire()
-        await self.until(self._carriers_serve, "every worker has all of its carriers serving")
+        await self.until(self.carriers_serve, "every worker has all of its carriers serving")
 
     async def hire(self, **env: str) -> Child:
         """One more worker."""
@@ -125,8 +126,8 @@ class Site:
             self.stack.redis.thaw()
             if not self.stack.redis.is_running:
                 await self.stack.redis.revive()
-        for worker in self.workers:
-            worker.thaw()
+        for pid in await self.pids_of(self.workers):
+            os.kill(pid, signal.SIGCONT)
         if self.sentinels is not None:
             await self._mend_sentinels(self.sentinels)
         if self.lines is not None:
@@ -139,7 +140,7 @@ class Site:
                 await node.revive(keep_data=False)
         await asyncio.to_thread(sentinels.resume_replication)
 
-    async def _carriers_serve(self) -> bool:
+    async def carriers_serve(self) -> bool:
         """Each worker has a serving carrier, all of its carriers are there, and no dead one looks alive."""
         per_worker: dict[int, int] = {worker.pid: 0 for worker in self.workers}
         for seen in await self.carriers():
@@ -199,6 +200,11 @@ class Site:
         """The carriers of a worker that beat."""
         seen = await self.carriers()
         return [one for one in seen if worker_of(one.carrier.pid, [worker]) and one.beat_age_ms <= FRESH_BEAT_MS]
+
+    async def pids_of(self, workers: Sequence[Child]) -> set[int]:
+        """Their processes: parents and carriers."""
+        carriers = (seen.carrier.pid for seen in await self.carriers())
+        return {worker.pid for worker in workers} | {pid for pid in carriers if worker_of(pid, workers)}
 
     # -- the voice
 

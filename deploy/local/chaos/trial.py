@@ -12,7 +12,7 @@ from random import Random
 from typing import assert_never
 
 from bridge.caller.wav import interruption
-from deploy.local.chaos.fault import Fault, Moment, Scene, Struck
+from deploy.local.chaos.fault import Fault, Missed, Moment, Scene, Struck, leaves
 from deploy.local.chaos.sessions import still_open, unended
 from deploy.local.chaos.site import Site, SiteFailed
 from deploy.local.chaos.talk import Talk
@@ -42,10 +42,15 @@ async def make_trial(fault: Fault, site: Site, *, number: int, seed: str) -> Tri
     talks = [Talk(site.caller(fault.name), question) for _ in range(fault.calls)]
     scene = Scene(site, talks, Random(f"{seed}/{fault.name}/{number}"))
     carriers: dict[str, str] = {}
+    missed: list[Missed] = []
     try:
         struck = await _live_through(fault, scene, carriers)
+    except* Missed as several:
+        missed = [error for error in leaves(several) if isinstance(error, Missed)]
     finally:
         await site.mend()
+    if missed:
+        raise missed[0]
     stories = {talk.room: await site.story(talk.room) for talk in talks}
     carriers |= _tellers(stories.values())
     left_open = await _left_open(site, began_unix_ms, carriers, struck)

@@ -17,9 +17,6 @@ ACCEPTED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 REFUSED = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 MAX_BYTES = 8 << 20
-LATE_S = 25.0
-"""Longer than a front-end waits for an agent."""
-
 TURNED_ROUND_S = 1.5
 """How long deliveries are collected before they go out, the last one first."""
 
@@ -46,6 +43,7 @@ class _Held:
 
     raw: bytes
     due_at: float
+    number: int
 
 
 class WebhookProxy:
@@ -53,11 +51,13 @@ class WebhookProxy:
 
     Attributes:
         mood: What is done to deliveries that come from now on.
+        late_s: How late LATE makes them; by default longer than a front-end waits for an agent.
         taken: How many came in another mood than FAITHFUL.
     """
 
     def __init__(self, port: int) -> None:
         self.mood = Mood.FAITHFUL
+        self.late_s = 25.0
         self.taken = 0
         self._port = port
         self._target = ("127.0.0.1", 0)
@@ -119,10 +119,12 @@ class WebhookProxy:
                 await self._pass_on(raw)
                 return await self._pass_on(raw)
             case Mood.LATE if len(self._held) < PENDING:
-                self._hold(_Held(raw, now + LATE_S))
+                self._hold(_Held(raw, now + self.late_s, self.taken))
                 return ACCEPTED
             case Mood.TURN_ROUND if len(self._held) < PENDING:
-                self._hold(_Held(raw, min((held.due_at for held in self._held), default=now + TURNED_ROUND_S)))
+                self._hold(
+                    _Held(raw, min((held.due_at for held in self._held), default=now + TURNED_ROUND_S), self.taken)
+                )
                 return ACCEPTED
             case _:
                 return await self._pass_on(raw)
@@ -144,7 +146,7 @@ class WebhookProxy:
             due = [held for held in self._held if held.due_at <= now]
             self._held = [held for held in self._held if held.due_at > now]
             self._passing = len(due)
-            for held in sorted(due[::-1], key=lambda held: held.due_at):
+            for held in sorted(due, key=lambda held: (held.due_at, -held.number)):
                 await self._pass_on(held.raw)
                 self._passing -= 1
 

@@ -1,6 +1,8 @@
 """One worker cut off from Redis, from LiveKit, and from both, then healed. The others are whole."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 
 from deploy.local.chaos.fault import Fault, Ground, Missed, Scene, Struck
@@ -43,8 +45,18 @@ async def cut_from_both(scene: Scene) -> Struck:
     return await _cut(scene, cut, heal)
 
 
+async def leave_calls_to_it(scene: Scene) -> None:
+    """Let the others sleep while the callers come, so that all calls are on the worker that will be cut off."""
+    site = scene.site
+    others = [worker for worker in site.workers if worker is not _lines(scene).worker]
+    for pid in await site.pids_of(others):
+        os.kill(pid, signal.SIGSTOP)
+
+
 async def _cut(scene: Scene, cut: Callable[[], None], heal: Callable[[], None], *, for_s: float = CUT_S) -> Struck:
     lines = _lines(scene)
+    await scene.site.mend()  # the others wake up
+    await scene.site.until(scene.site.carriers_serve, "the other workers serve again")
     holders = await scene.site.holders([talk.room for talk in scene.talks])
     hit = {room: 1 for room, holder in holders.items() if holder.worker is lines.worker}
     if not hit:
@@ -70,6 +82,7 @@ FAULTS = (
         name="cut-from-redis",
         what="one worker does not reach Redis for 8 s",
         strike=cut_from_redis,
+        prepare=leave_calls_to_it,
         ground=Ground.NETWORK,
         calls=4,
     ),
@@ -77,6 +90,7 @@ FAULTS = (
         name="cut-from-livekit",
         what="one worker does not reach LiveKit for 15 s",
         strike=cut_from_livekit,
+        prepare=leave_calls_to_it,
         ground=Ground.NETWORK,
         calls=4,
     ),
@@ -84,6 +98,7 @@ FAULTS = (
         name="cut-from-both",
         what="one worker reaches neither for 8 s, and then both again",
         strike=cut_from_both,
+        prepare=leave_calls_to_it,
         ground=Ground.NETWORK,
         calls=4,
     ),

@@ -45,9 +45,8 @@ async def freeze_worker(scene: Scene) -> Struck:
     """SIGSTOP of a worker's parent and carriers, then SIGCONT."""
     holders = await _holders(scene)
     victim = scene.random.choice(list(holders.values())).worker
-    pids = {victim.pid, *(seen.carrier.pid for seen in await scene.site.carriers_of(victim))}
     hit = {room: 1 for room, holder in holders.items() if holder.worker is victim}
-    return await _freeze(pids, hit)
+    return await _freeze(await scene.site.pids_of([victim]), hit)
 
 
 async def kill_among_joins(scene: Scene) -> Struck:

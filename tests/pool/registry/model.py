@@ -37,8 +37,8 @@ class Model:
     finished: set[str] = field(default_factory=set)
     memory: dict[str, list[str]] = field(default_factory=dict)
     """Life's sid to what its owners remembered."""
-    hung_up: set[str] = field(default_factory=set)
-    """Names of rooms whose call a person wants ended, until it is, or somebody is granted the room anew."""
+    hung_up: dict[str, set[str]] = field(default_factory=dict)
+    """Room whose call a person wants ended, to whom it was for; until its owner gives it up or it is granted anew."""
     drained: set[str] = field(default_factory=set)
 
     def remember(self, sid: str, texts: list[str]) -> None:

@@ -37,7 +37,7 @@ mostly = st.sampled_from([True, True, True, False])
 how_released = st.sampled_from(["again", "failed", "excused", "rested", "gone"])
 stale_release = st.sampled_from([Again(failed=True), Again(failed=False), Rested({}), Gone({})])
 
-REACHED = {"offered", "stood ready", "passed", "taken over", "told that it was passed", "reaped", "failed over"}
+REACHED = {"offered", "stood ready", "passed", "taken over", "stray", "reaped", "failed over"}
 """What a run of the machine must come to, or it has proved nothing of it."""
 
 
@@ -96,7 +96,7 @@ class Ownership(RuleBasedStateMachine):
     def release(self, index: int, pick: int, how: str, served: set[int]) -> None:
         self.act(self.story.release(index, pick, how, served))
 
-    @rule(index=carrier, pick=place, number=st.sampled_from([1, 1, 3, 45]), length=st.sampled_from([0, 50, 3000]))
+    @rule(index=carrier, pick=place, number=st.sampled_from([1, 3, 45]), length=st.sampled_from([50, 3000]))
     def remember(self, index: int, pick: int, number: int, length: int) -> None:
         self.act(self.story.remember(index, pick, number, length))
 
@@ -130,9 +130,9 @@ class Ownership(RuleBasedStateMachine):
     def pass_on(self, index: int, pick: int, is_heard: bool) -> None:
         self.act(self.story.pass_on(index, pick, is_heard))
 
-    @rule(index=carrier, pick=place, is_heard=st.booleans())
-    def hand_over(self, index: int, pick: int, is_heard: bool) -> None:
-        self.act(self.story.hand_over(index, pick, is_heard))
+    @rule(index=carrier, pick=place, is_heard=st.booleans(), is_raced=st.booleans())
+    def hand_over(self, index: int, pick: int, is_heard: bool, is_raced: bool) -> None:
+        self.act(self.story.hand_over(index, pick, is_heard, is_raced))
 
     # -- Time, people and Redis
 
@@ -166,7 +166,7 @@ class Ownership(RuleBasedStateMachine):
     def expire(self, number: int) -> None:
         self.act(self.story.expire(number))
 
-    @rule(wish=st.sampled_from(["hang up", "hang up", "hang up", "retry", "drain"]), name=room, index=carrier)
+    @rule(wish=st.sampled_from(["hang up"] * 4 + ["retry", "drain"]), name=room, index=carrier)
     def a_person_wishes(self, wish: str, name: str, index: int) -> None:
         match wish:
             case "hang up":
@@ -176,9 +176,9 @@ class Ownership(RuleBasedStateMachine):
             case _:
                 self.act(self.story.drain(index))
 
-    @rule(name=room, age=age, shown=st.sampled_from(["none", "last", "old"]))
-    def stray(self, name: str, age: int, shown: str) -> None:
-        self.act(self.story.stray(name, age, shown))
+    @rule(name=room, age=age, shown=st.sampled_from(["none", "last", "old"]), is_silent=st.booleans())
+    def stray(self, name: str, age: int, shown: str, is_silent: bool) -> None:
+        self.act(self.story.stray_stays(name, age, shown, is_silent))
 
     # -- What always holds
 
@@ -296,6 +296,16 @@ class Ownership(RuleBasedStateMachine):
             assert texts == self.story.model.memory.get(state.sid, [])
 
     @invariant()
+    def a_call_that_was_hung_up_is_not_gone_on_with(self) -> None:
+        """Once its owner is gone the room rests for whoever was in it. Survives neither: the wish may be forgotten."""
+        for name, served in self.story.model.hung_up.items():
+            state = self.now.states[name]
+            if state is None or state.owner is not None or self.story.has_failed_over:
+                continue
+            for who in served & set(state.callers):
+                assert who in state.rested_sids or state.callers[who] <= (state.rested_upto_unix_ms or 0)
+
+    @invariant()
     def an_offer_is_its_owners(self) -> None:
         """Nobody stands by for himself, or for a room that nobody owns. Survives both."""
         for state in self.now.states.values():
@@ -331,7 +341,7 @@ def test_ownership_in_any_order(machine: type[Ownership]) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
+            max_examples=70,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -1,6 +1,6 @@
 """What carriers do for themselves: claim, renew, remember, release, die."""
 
-from pool.registry import Again, Gone, Grant, Held, NoGrant, Release, Renewal, Rested, RoomState
+from pool.registry import Again, Gone, Grant, Held, NoGrant, Release, Renewal, Rested, RoomState, Standing
 from tests.pool.registry.model import Holder, Known, Life
 from tests.pool.registry.story.notes import CAPACITY, Notes
 
@@ -71,7 +71,7 @@ class Carrying(Notes):
         assert grant.fence > self.last_fence.get(grant.room, 0)
         self.last_fence[grant.room] = grant.fence
         self.history.append((carrier.id, grant))
-        self.model.hung_up.discard(grant.room)
+        self.model.hung_up.pop(grant.room, None)
         # The next owner is told what is remembered of this life, and of no other.
         assert list(grant.memory) == self.model.memory.get(grant.sid, [])
         if grant.memory:
@@ -120,6 +120,8 @@ class Carrying(Notes):
         # An owner that renews in the grace keeps its room, also after a loss.
         if self.protected.get(grant.sid) == (carrier.id, grant.fence):
             assert is_mine or self.world.clock.now >= self.protected_until
+        if is_mine and before is not None and (before.sid, before.fence) == (grant.sid, grant.fence):
+            assert before.owner == carrier.id  # what was given up or ended does not come back by itself
         if is_mine:
             # At most one live grant: who renewed under a greater fence is the last that may.
             assert grant.fence >= self.last_mine.get(grant.room, 0)
@@ -142,7 +144,7 @@ class Carrying(Notes):
         known = self.model.known.get(grant.room)
         if known is None or known.life.sid != grant.sid:
             known = self.model.known[grant.room] = Known(life)
-            self.model.hung_up.discard(grant.room)
+            self.model.hung_up.pop(grant.room, None)
         known.life = life
         known.callers.update({who: joined for who, joined in said.callers.items() if who not in known.gone})
 
@@ -169,9 +171,13 @@ class Carrying(Notes):
         if not was_mine:
             return
         known = self.model.known[grant.room]
+        after = await self.look(grant.room)
+        if grant.room in self.model.hung_up and how not in {"rested", "gone"}:
+            # Nobody goes on with a call that a person wanted ended.
+            assert after is not None and after.standing not in {Standing.WAITING, Standing.BACKING_OFF}
         if how in {"rested", "gone"} or grant.room in self.model.hung_up:
             self.model.memory.pop(known.life.sid, None)
-        self.model.hung_up.discard(grant.room)
+        self.model.hung_up.pop(grant.room, None)
         if how == "gone":
             known.gone |= set(whom)
             known.callers = {who: joined for who, joined in known.callers.items() if who not in whom}

@@ -133,7 +133,7 @@ class Story(HandingOver):
                 self.model.drained.discard(name)
             case "room":
                 del self.model.known[name]
-                self.model.hung_up.discard(name)
+                self.model.hung_up.pop(name, None)
 
     async def retry(self, room: str) -> None:
         state = await self.look(room)
@@ -151,13 +151,25 @@ class Story(HandingOver):
             assert is_over or (state is not None and state.owner is None and not state.callers)
             return
         assert known is not None and state is not None and not is_over
-        self.model.hung_up.add(room)
+        self.model.hung_up[room] = set(state.callers)
         if answer is HangUp.ASKED:
             assert state.owner is not None and state.next is None
             self.reached.add("asked to hang up")
         else:
             assert state.standing in {Standing.RESTED, Standing.QUARANTINED}
             self.model.memory.pop(state.sid, None)
+
+    async def stray_stays(self, room: str, age: int, shown: str, is_silent: bool) -> None:
+        """It is seen again and again; meanwhile carriers reach Redis, or nobody does before the last time."""
+        await self.stray(room, age, shown)
+        await self.world.pass_ms(4000, sweep=True)
+        await self.stray(room, age, shown)
+        if is_silent:
+            self.world.silence(4000)
+            await self.world.touch()
+        else:
+            await self.world.pass_ms(4000, sweep=True)
+        await self.stray(room, age, shown)
 
     async def stray(self, room: str, age: int, shown: str) -> None:
         life = self.life(room, age)
@@ -175,7 +187,7 @@ class Story(HandingOver):
             assert state is None or state.owner is None
             assert now >= await self.world.grace_until()
             assert any(now - 60_000 <= at <= now - 4000 for at in sights)
-            if state is not None and state.sid == life.sid and state.fence == fence:
+            if state is not None and state.sid == life.sid and fence and state.fence == fence:
                 assert state.standing not in {Standing.WAITING, Standing.BACKING_OFF, Standing.HELD_BACK}
             self.reached.add("stray")
 

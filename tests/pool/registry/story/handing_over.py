@@ -104,6 +104,9 @@ class HandingOver(Carrying):
         assert len(after.attempts) == len(before.attempts)
         assert fence > self.last_fence.get(grant.room, 0)
         self.last_fence[grant.room] = self.passes[grant.room, grant.fence] = fence
+        # The former owner is told so, should its question have crossed the pass.
+        late = Held(grant.room, grant.sid, grant.created_unix_ms, grant.fence, grant.callers)
+        assert await self.world.rooms.renew(carrier.id, [late]) == [Renewal.PASSED]
         self.history.append((carrier.id, grant))
         self.protected.pop(grant.sid, None)
         taker = self.holder(str(before.next))
@@ -115,12 +118,20 @@ class HandingOver(Carrying):
             carrier.until[grant.room] = 0  # it is mute from when it asked, until a renewal tells
         self.reached.add("passed")
 
-    async def hand_over(self, index: int, pick: int, is_heard: bool) -> None:
+    async def hand_over(self, index: int, pick: int, is_heard: bool, is_raced: bool) -> None:
         """The whole of it, as far as it comes; each step is acted alone as well."""
-        await self.everybody_claims()
+        if not is_raced:
+            await self.everybody_claims()
+        owners = [number for number, holder in enumerate(self.carriers) if holder.held]
+        if not owners:
+            return
+        index = owners[index % len(owners)]
         for number in range(CARRIERS):
             await self.beat(number, draining=number == index)
         await self.offer(index, pick)
+        if is_raced:  # by claims of the one that is asked and has not looked yet
+            await self.everybody_claims()
+            await self.everybody_claims()
         for number in range(CARRIERS):
             await self.attend(number, "ready")
         await self.pass_on(index, pick, is_heard)

@@ -7,7 +7,7 @@ from pool.registry import Grant, Noted, RoomState
 from tests.pool.registry.model import Holder, Known, Life, Model, Reading
 from tests.pool.registry.world import World
 
-ROOMS = ("a", "b", "c")
+ROOMS = ("a", "b", "c", "d")
 CARRIERS = 3
 CAPACITY = 2
 
@@ -94,7 +94,7 @@ class Notes:
             return
         if known is None or (known.life.sid != life.sid and life.created >= known.life.created):
             known = self.model.known[life.room] = Known(life)
-            self.model.hung_up.discard(life.room)
+            self.model.hung_up.pop(life.room, None)
             for other in self.lives[life.room]:
                 if other.sid != life.sid and other.created <= life.created:
                     self.protected.pop(other.sid, None)
@@ -134,5 +134,5 @@ class Notes:
         self.model.finished.add(life.sid)
         if known is not None and known.life.sid == life.sid:
             known.callers.clear()
-            self.model.hung_up.discard(room)
+            self.model.hung_up.pop(room, None)
         self.protected.pop(life.sid, None)

@@ -91,7 +91,7 @@ def test_the_readme_has_every_setting(settings: type[BaseSettings]) -> None:
 def test_the_readme_has_every_command() -> None:
     """Each verb of `roompool` and of `./dev` is shown with its whole name."""
     readme = (ROOT / "README.md").read_text()
-    commands = [f"roompool {verb}" for verb in VERBS] + [f"./dev {verb}" for verb in ("demo", "test", "check", "lock")]
+    commands = [f"roompool {verb}" for verb in VERBS] + [f"./dev {verb}" for verb in ("demo", "test", "chaos", "check", "lock")]
     assert [command for command in commands if command not in readme] == []
 
 
@@ -101,7 +101,7 @@ def test_the_help_of_a_verb_has_an_example(verb: str) -> None:
     assert f"roompool {verb}" in run(sys.executable, "-m", "pool.commands", verb, "--help").partition("Example")[2]
 
 
-@pytest.mark.parametrize("verb", ["demo", "test", "check", "lock"])
+@pytest.mark.parametrize("verb", ["demo", "test", "chaos", "check", "lock"])
 def test_the_help_of_dev_has_an_example(verb: str) -> None:
     """The same for `./dev`, which answers without an environment."""
     assert f"./dev {verb}" in run(sys.executable, "-I", "-S", str(ROOT / "dev"), verb, "--help").partition("Example")[2]

@@ -14,7 +14,7 @@ from bridge.errors import VoiceClosed, VoiceError, VoiceMisfit, VoiceRefused
 from bridge.mouth import Mouth
 from bridge.over import Over
 from bridge.recap import Memory
-from bridge.spec import Ending, Journal, Opening, Said, SessionSpec, VoiceSpec
+from bridge.spec import Ending, Journal, Said, SessionSpec, VoiceSpec
 from bridge.voice.events import AgentSaid, CallerSaid, VoiceEnded, VoiceEvent, VoiceFault
 from bridge.voice.link import VoiceLink, dial, say_farewell
 from bridge.voice.retry import GiveUp, Retry
@@ -55,7 +55,6 @@ class Conversation:
         self._memory = Memory(spec.memory)
         self._link: VoiceLink | None = None
         """The session that is ready, None while there is none."""
-        self._first_words = self._opening_words()
         self._faults = 0
         self.ready = asyncio.Event()
         """Set once a voice session was ready."""
@@ -104,19 +103,10 @@ class Conversation:
     def _voice(self) -> VoiceSpec:
         """How the next voice session begins: with the opening words until something was heard of the agent, and with
         what was said so far."""
-        words = "" if self._mouth.first_sound_at is not None else self._first_words
+        words = "" if self._mouth.first_sound_at is not None else self._spec.opening_words
         return dataclasses.replace(
             self._spec.voice, greeting=words, prompt=self._memory.extend(self._spec.voice.prompt)
         )
-
-    def _opening_words(self) -> str:
-        match self._spec.opening:
-            case Opening.GO_ON:
-                return ""
-            case Opening.RETURN if self._spec.memory:
-                return self._spec.voice.return_sentence
-            case _:
-                return self._spec.voice.greeting
 
     async def _converse(self, link: VoiceLink, retry: Retry, *, greets: bool) -> None:
         """Follow one voice session to its end; the call is over when the agent hung up.

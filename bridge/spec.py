@@ -1,4 +1,4 @@
-"""The values that go into a call and come out of it, and the three small things a call is handed.
+"""The values that go into a call and come out of it, and what a call is handed: `Permit`, `Journal`, `Cue`, `Stop`.
 
 No sockets, no SDK: the pool builds a `SessionSpec` and reads an `Outcome` without loading the native library.
 """
@@ -7,7 +7,7 @@ import asyncio
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, assert_never
 
 RATE_HZ = 24_000
 """Sample rate of all audio inside roompool; LiveKit resamples natively on both sides."""
@@ -97,6 +97,19 @@ class SessionSpec:
     """LiveKit's own queue buffers twice this much ahead (measured), so 100 means at most 200 ms."""
     max_bitrate: int = 48_000
     """Bits per second. At 48 000 and above the encoder's idle cost is a third of the default's (measured)."""
+
+    @property
+    def opening_words(self) -> str:
+        """What the agent says first, word for word; empty: it listens first."""
+        match self.opening:
+            case Opening.GO_ON:
+                return ""
+            case Opening.RETURN if self.memory:
+                return self.voice.return_sentence
+            case Opening.RETURN | Opening.GREET:
+                return self.voice.greeting
+            case _:
+                assert_never(self.opening)
 
 
 class Ending(enum.Enum):

@@ -24,7 +24,7 @@ from pool.memory import Notebook
 from pool.passing import Passing
 from pool.registry import Again, Grant, Offer, Release, Renewal, Rooms
 from pool.settings import PoolSettings
-from pool.specs import speaks_first, spec_for, stand_by_spec
+from pool.specs import spec_for, stand_by_spec
 from pool.stand_by import StandBy
 from pool.tokens import token_for
 
@@ -274,7 +274,8 @@ class Carrier:
 
     def _start(self, grant: Grant, sent_at: float, calls: asyncio.TaskGroup, farewells: asyncio.TaskGroup) -> None:
         spec = spec_for(grant, self._settings)
-        call = HeldCall(grant, self._lease(grant, sent_at=sent_at), self._desk, speaks_first=speaks_first(spec))
+        lease = self._lease(grant, sent_at=sent_at)
+        call = HeldCall(grant, lease, self._desk, speaks_first=bool(spec.opening_words))
         self._calls[call.key] = call
         metrics.WAITED_SECONDS.observe(grant.waited_ms / 1000)
         log.info("claimed", room=grant.room, fence=grant.fence, attempt=grant.attempt, waited_ms=grant.waited_ms)

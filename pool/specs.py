@@ -20,13 +20,3 @@ def stand_by_spec(offer: Offer, settings: PoolSettings) -> SessionSpec:
     """The call of a room that may be passed to us: it goes on without a word."""
     memory = turns_of(offer.memory)
     return replace(settings.session_spec(offer.room), sid=offer.sid, memory=memory, opening=Opening.GO_ON)
-
-
-def speaks_first(spec: SessionSpec) -> bool:
-    """Whether the agent opens this call with a sentence."""
-    match spec.opening:
-        case Opening.GO_ON:
-            return False
-        case Opening.RETURN if spec.memory:
-            return bool(spec.voice.return_sentence)
-    return bool(spec.voice.greeting)

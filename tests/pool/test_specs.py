@@ -9,7 +9,7 @@ from bridge import Opening, Said
 from pool.memory import to_text
 from pool.registry import Offer
 from pool.settings import PoolSettings
-from pool.specs import speaks_first, spec_for, stand_by_spec
+from pool.specs import spec_for, stand_by_spec
 from tests.pool.test_endings import GRANT
 
 SAID = Said("caller", "hello")
@@ -31,23 +31,23 @@ def test_a_room_that_nobody_had_is_greeted() -> None:
     """The first try, and nothing to remember."""
     spec = spec_for(GRANT, settings())
     assert (spec.room, spec.sid, spec.opening, spec.memory) == ("r", "RM_1", Opening.GREET, ())
-    assert speaks_first(spec)
+    assert spec.opening_words == spec.voice.greeting
 
 
 def test_whoever_follows_a_lost_owner_returns_with_what_was_said() -> None:
     """It says that it is back, and does not greet."""
     spec = spec_for(replace(GRANT, attempt=2, memory=(TEXT,)), settings())
     assert (spec.opening, spec.memory) == (Opening.RETURN, (SAID,))
-    assert speaks_first(spec)
-    assert not speaks_first(spec_for(replace(GRANT, memory=(TEXT,)), settings(return_sentence="none")))
+    assert spec.opening_words == spec.voice.return_sentence
+    assert spec_for(replace(GRANT, memory=(TEXT,)), settings(return_sentence="none")).opening_words == ""
 
 
 def test_a_memory_that_nobody_can_read_is_none() -> None:
     """Then the call is greeted, as if it were new."""
     spec = spec_for(replace(GRANT, attempt=2, memory=("{",)), settings())
     assert spec.memory == ()
-    assert speaks_first(spec)
-    assert not speaks_first(spec_for(replace(GRANT, attempt=2), settings(greeting="none")))
+    assert spec.opening_words == spec.voice.greeting
+    assert spec_for(replace(GRANT, attempt=2), settings(greeting="none")).opening_words == ""
 
 
 def test_whoever_stands_by_goes_on_without_a_word() -> None:
@@ -55,7 +55,7 @@ def test_whoever_stands_by_goes_on_without_a_word() -> None:
     offer = Offer("r", "RM_1", 1, 7, "other", {"PA_1": 5}, (TEXT,))
     spec = stand_by_spec(offer, settings())
     assert (spec.room, spec.sid, spec.opening, spec.memory) == ("r", "RM_1", Opening.GO_ON, (SAID,))
-    assert not speaks_first(spec)
+    assert spec.opening_words == ""
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ def test_the_readme_has_every_setting(settings: type[BaseSettings]) -> None:
 def test_the_readme_has_every_command() -> None:
     """Each verb of `roompool` and of `./dev` is shown with its whole name."""
     readme = (ROOT / "README.md").read_text()
-    commands = [f"roompool {verb}" for verb in VERBS] + [f"./dev {verb}" for verb in ("demo", "test", "chaos", "check", "lock")]
+    of_dev = ("demo", "test", "chaos", "check", "lock")
+    commands = [f"roompool {verb}" for verb in VERBS] + [f"./dev {verb}" for verb in of_dev]
     assert [command for command in commands if command not in readme] == []
 
 

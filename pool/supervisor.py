@@ -226,15 +226,12 @@ class Supervisor:
     def _say_how_it_ended(self, child: Child, status: int) -> None:
         lived_s = self._loop.time() - child.started_at
         facts = {"worker": self._id, "carrier": child.id, "status": status, "lived_s": round(lived_s, 1)}
-        calls = child.report.in_use if child.report else 0
         if status == EXIT_PANIC:
             self._own.panics.inc()
-            log.error("sdk_panic", calls=calls, cure=PANIC_CURE, **facts)
+            log.error("sdk_panic", cure=PANIC_CURE, **facts)
         elif status != 0:
-            problems = child.refusal.problems if child.refusal else ()
-            log.error(
-                "carrier_died", calls=calls, cure=DEATH_CURE, **facts, **({"problems": problems} if problems else {})
-            )
+            why = {"problems": child.refusal.problems} if child.refusal else {}
+            log.error("carrier_died", cure=DEATH_CURE, **facts, **why)
 
     async def _reap(self, carrier: str, died_at: float) -> None:
         """Task: free what a dead carrier held, and have the others look for it."""

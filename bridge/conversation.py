@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import structlog
 
 from bridge import metrics
+from bridge.call_end import CallEnd
 from bridge.ear import Ear
 from bridge.errors import VoiceClosed, VoiceError, VoiceMisfit, VoiceRefused
 from bridge.mouth import Mouth
-from bridge.over import Over
 from bridge.recap import Memory
 from bridge.spec import Ending, Journal, Said, SessionSpec, VoiceSpec
 from bridge.voice.events import AgentSaid, CallerSaid, VoiceEnded, VoiceEvent, VoiceFault
@@ -35,7 +35,7 @@ class Conversation:
         self,
         spec: SessionSpec,
         journal: Journal,
-        over: Over,
+        over: CallEnd,
         mouth: Mouth,
         ear: Ear,
         *,

@@ -5,8 +5,8 @@ import contextlib
 
 from bridge import metrics
 from bridge.audio import SILENCE_DBFS, level_dbfs
-from bridge.lull import Lull
 from bridge.playout import Playout
+from bridge.quiet import QuietMoment
 from bridge.room import AgentRoom
 from bridge.spec import Journal, Permit, VoiceSpec
 from bridge.turn import Beat, Floor, Turn, beat_of
@@ -43,7 +43,7 @@ class Mouth:
         self._barge_in = (voice.turn_detection or {}).get("interrupt_response") is not False
         self._turn = Turn(barge_in=self._barge_in)
         self._playout = Playout()
-        self._lull = Lull()
+        self._quiet_moment = QuietMoment()
         self._is_quiet = False
         self._moved = asyncio.Event()
         """Set when something changed that may begin or end a quiet moment."""
@@ -82,13 +82,13 @@ class Mouth:
     def attach(self, *, owes: bool) -> None:
         """A voice session is ready: its floor is nobody's. `owes`: it is to speak first."""
         self._turn = Turn(barge_in=self._barge_in)
-        self._lull.attached(owes=owes, now=asyncio.get_running_loop().time())
+        self._quiet_moment.attached(owes=owes, now=asyncio.get_running_loop().time())
         self._show_floor()
 
     def detach(self) -> None:
         """The voice session is over; what it said is still to be heard to its end."""
         self._turn = Turn(barge_in=self._barge_in)
-        self._lull.detached()
+        self._quiet_moment.detached()
         self._playout.finish()
         self._speech.set()
         self._show_floor()
@@ -109,7 +109,7 @@ class Mouth:
         if beat is None:
             return
         surprises = self._turn.surprises
-        self._lull.take(beat, now=asyncio.get_running_loop().time())
+        self._quiet_moment.take(beat, now=asyncio.get_running_loop().time())
         if self._turn.advance(beat):
             self._flush(beat)
         if self._turn.surprises > surprises:
@@ -198,7 +198,7 @@ class Mouth:
         if self._playout.queued_ms or not self._entered.is_set():
             return None
         now = asyncio.get_running_loop().time()
-        return self._lull.comes_in_s(self._turn.floor, playing_s=self._ahead_ms() / 1000, now=now)
+        return self._quiet_moment.comes_in_s(self._turn.floor, playing_s=self._ahead_ms() / 1000, now=now)
 
     def _note_quiet(self, is_quiet: bool) -> None:
         if is_quiet != self._is_quiet:

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 import structlog
 
 from bridge import metrics
+from bridge.call_end import CallEnd
 from bridge.ear import Ear
 from bridge.errors import RoomError, RoomRefused
 from bridge.listen import FINAL_REASONS, Person, is_caller
 from bridge.mouth import Mouth
-from bridge.over import Over
 from bridge.room import (
     CONNECT_LIMIT_S,
     AgentRoom,
@@ -55,7 +55,9 @@ FIRST_BACK_S = 0.5
 class Presence:
     """Our stay in one room, over as many joins as it takes. Three tasks: `be_there`, `speak`, `confirm_doubts`."""
 
-    def __init__(self, spec: SessionSpec, permit: Permit, journal: Journal, over: Over, mouth: Mouth, ear: Ear) -> None:
+    def __init__(
+        self, spec: SessionSpec, permit: Permit, journal: Journal, over: CallEnd, mouth: Mouth, ear: Ear
+    ) -> None:
         self._spec = spec
         self._permit = permit
         self._journal = journal
@@ -90,7 +92,7 @@ class Presence:
 
     def prepare(self) -> None:
         """Stand by: make what can be made before the join, which is to take no longer than it must."""
-        self._room = AgentRoom(self._spec, self._permit, is_swift=True)
+        self._room = AgentRoom(self._spec, self._permit, two_peer_connections=True)
         self._room.prepare()
 
     async def be_there(self) -> None:
@@ -222,7 +224,7 @@ class Presence:
             if not await self._may_join():
                 self._over.end(Ending.LEASE_LOST, "evicted")
                 return False
-            self._room = AgentRoom(self._spec, self._permit, is_swift=True)
+            self._room = AgentRoom(self._spec, self._permit, two_peer_connections=True)
             try:
                 return await self._enter(limit_s=until_at - self._loop.time())
             except RoomRefused as error:

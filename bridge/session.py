@@ -9,10 +9,10 @@ import asyncio
 import structlog
 
 from bridge import metrics
+from bridge.call_end import CallEnd
 from bridge.conversation import Conversation
 from bridge.ear import Ear
 from bridge.mouth import Mouth
-from bridge.over import Over
 from bridge.presence import Presence
 from bridge.spec import Cue, Ending, Journal, Outcome, Permit, SessionSpec, Stop
 
@@ -96,7 +96,7 @@ class _Call:
         self._began_at = self._loop.time()
         self.mouth = Mouth(permit, journal, spec.voice)
         self.ear = Ear()
-        self.over = Over(stop, silence=self.mouth.hush)
+        self.over = CallEnd(stop, silence=self.mouth.hush)
         self.presence = Presence(spec, permit, journal, self.over, self.mouth, self.ear)
         self.conversation = Conversation(
             spec, journal, self.over, self.mouth, self.ear, farewells=farewells, stands_by=cue is not None

@@ -10,7 +10,7 @@ OWED_S = 3.0
 reply within milliseconds; one that does not come by then was not owed (a cough, a word to somebody else)."""
 
 
-class Lull:
+class QuietMoment:
     """What the voice told about who speaks, as far as it matters for a quiet moment."""
 
     def __init__(self) -> None:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from bridge.lull import OWED_S, Lull
+from bridge.quiet import OWED_S, QuietMoment
 from bridge.turn import Beat, Floor
 
 
-def lull(*beats: Beat, owes: bool = False) -> Lull:
+def after(*beats: Beat, owes: bool = False) -> QuietMoment:
     """After these, all at 0 s."""
-    made = Lull()
+    made = QuietMoment()
     made.attached(owes=owes, now=0)
     for beat in beats:
         made.take(beat, now=0)
@@ -17,7 +17,7 @@ def lull(*beats: Beat, owes: bool = False) -> Lull:
 
 def test_without_a_voice_nobody_knows_whether_it_is_quiet() -> None:
     """Before the first voice session, and between two."""
-    made = Lull()
+    made = QuietMoment()
     assert made.comes_in_s(Floor.NOBODY, playing_s=0, now=0) is None
     made.attached(owes=False, now=0)
     assert made.comes_in_s(Floor.NOBODY, playing_s=0, now=0) == 0
@@ -28,23 +28,23 @@ def test_without_a_voice_nobody_knows_whether_it_is_quiet() -> None:
 @pytest.mark.parametrize("floor", [Floor.CALLER, Floor.AGENT])
 def test_whoever_has_the_floor_is_not_quiet(floor: Floor) -> None:
     """For how long, nobody knows."""
-    assert lull().comes_in_s(floor, playing_s=0, now=0) is None
+    assert after().comes_in_s(floor, playing_s=0, now=0) is None
 
 
 def test_what_was_said_is_heard_to_its_end() -> None:
     """The room plays what it was handed after the voice is done."""
-    assert lull().comes_in_s(Floor.NOBODY, playing_s=0.2, now=0) == 0.2
+    assert after().comes_in_s(Floor.NOBODY, playing_s=0.2, now=0) == 0.2
 
 
 def test_a_caller_who_may_not_interrupt_is_heard_speaking_all_the_same() -> None:
     """The floor stays the agent's then, and is nobody's when the agent is done: the caller still speaks."""
-    made = lull(Beat.CALLER_STARTED, Beat.REPLY_ENDED)
+    made = after(Beat.CALLER_STARTED, Beat.REPLY_ENDED)
     assert made.comes_in_s(Floor.NOBODY, playing_s=0, now=0) is None
 
 
 def test_a_turn_of_the_callers_is_answered_first() -> None:
     """The moment between a question and its answer is the worst one; one that is never answered does not count."""
-    made = lull(Beat.CALLER_STARTED, Beat.CALLER_STOPPED)
+    made = after(Beat.CALLER_STARTED, Beat.CALLER_STOPPED)
     assert made.comes_in_s(Floor.NOBODY, playing_s=0, now=1) == OWED_S - 1
     assert made.comes_in_s(Floor.NOBODY, playing_s=0, now=OWED_S) == 0
     made.take(Beat.REPLY_STARTED, now=1)
@@ -54,5 +54,5 @@ def test_a_turn_of_the_callers_is_answered_first() -> None:
 
 def test_a_greeting_is_owed() -> None:
     """A call handed over before it was said would begin without one."""
-    assert lull(owes=True).comes_in_s(Floor.NOBODY, playing_s=0, now=0) == OWED_S
-    assert lull(Beat.REPLY_STARTED, Beat.REPLY_ENDED, owes=True).comes_in_s(Floor.NOBODY, playing_s=0, now=0) == 0
+    assert after(owes=True).comes_in_s(Floor.NOBODY, playing_s=0, now=0) == OWED_S
+    assert after(Beat.REPLY_STARTED, Beat.REPLY_ENDED, owes=True).comes_in_s(Floor.NOBODY, playing_s=0, now=0) == 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from bridge.spec import Ending, Stop
 
 
-class Over:
+class CallEnd:
     """Whether a call is over, and how it ended. The first ending counts."""
 
     def __init__(self, stop: Stop, *, silence: Callable[[], object]) -> None:

@@ -9,7 +9,7 @@ from bridge.playout import Playout
 from bridge.quiet import QuietMoment
 from bridge.room import AgentRoom
 from bridge.spec import Journal, Permit, VoiceSpec
-from bridge.turn import Beat, Floor, Turn, beat_of
+from bridge.turn import Floor, FloorEvent, Turn, floor_event_of
 from bridge.voice.events import ReplyAudio, ReplyDone, ReplyStarted, VoiceEvent
 
 UNHEARD_S = 2.0
@@ -105,13 +105,13 @@ class Mouth:
                 self._speech.set()
                 self._note_quiet(False)
             return
-        beat = beat_of(event)
-        if beat is None:
+        change = floor_event_of(event)
+        if change is None:
             return
         surprises = self._turn.surprises
-        self._quiet_moment.take(beat, now=asyncio.get_running_loop().time())
-        if self._turn.advance(beat):
-            self._flush(beat)
+        self._quiet_moment.take(change, now=asyncio.get_running_loop().time())
+        if self._turn.advance(change):
+            self._flush(change)
         if self._turn.surprises > surprises:
             metrics.VOICE_SURPRISES.inc()
         match event:
@@ -231,9 +231,9 @@ class Mouth:
         self._show_floor()
         return True
 
-    def _flush(self, beat: Beat) -> None:
+    def _flush(self, change: FloorEvent) -> None:
         ahead_ms = self._clear()
-        is_cut = ahead_ms > 0 or self._playout.queued_ms > 0 or beat is Beat.REPLY_INTERRUPTED
+        is_cut = ahead_ms > 0 or self._playout.queued_ms > 0 or change is FloorEvent.REPLY_INTERRUPTED
         heard_ms = self._playout.flush(ahead_ms=ahead_ms, open_reply=self._open_reply)
         if is_cut and self._audible:
             self._audible = False

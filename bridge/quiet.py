@@ -3,7 +3,7 @@
 A call is handed to another owner in such a moment, because a turn cut in two is heard twice or never.
 """
 
-from bridge.turn import Beat, Floor
+from bridge.turn import Floor, FloorEvent
 
 OWED_S = 3.0
 """How long an answer is waited for after the caller's turn, and a greeting after the voice is ready. The vendor opens a
@@ -29,15 +29,15 @@ class QuietMoment:
         """It is gone."""
         self._hears = False
 
-    def take(self, beat: Beat, *, now: float) -> None:
+    def take(self, event: FloorEvent, *, now: float) -> None:
         """One change of the floor."""
-        match beat:
-            case Beat.CALLER_STARTED:
+        match event:
+            case FloorEvent.CALLER_STARTED:
                 self._caller_speaks = True
-            case Beat.CALLER_STOPPED:
+            case FloorEvent.CALLER_STOPPED:
                 self._caller_speaks = False
                 self._owed_until_at = now + OWED_S
-            case Beat.REPLY_STARTED:
+            case FloorEvent.REPLY_STARTED:
                 self._owed_until_at = None
 
     def comes_in_s(self, floor: Floor, *, playing_s: float, now: float) -> float | None:

@@ -19,7 +19,7 @@ class Floor(enum.Enum):
     AGENT = "agent"
 
 
-class Beat(enum.Enum):
+class FloorEvent(enum.Enum):
     """What can happen to the floor."""
 
     CALLER_STARTED = "caller_started"
@@ -29,45 +29,45 @@ class Beat(enum.Enum):
     REPLY_INTERRUPTED = "reply_interrupted"
 
 
-FLOOR: Mapping[Floor, Mapping[Beat, Floor]] = {
+FLOOR: Mapping[Floor, Mapping[FloorEvent, Floor]] = {
     Floor.NOBODY: {
-        Beat.CALLER_STARTED: Floor.CALLER,
-        Beat.CALLER_STOPPED: Floor.NOBODY,
-        Beat.REPLY_STARTED: Floor.AGENT,
-        Beat.REPLY_ENDED: Floor.NOBODY,
-        Beat.REPLY_INTERRUPTED: Floor.NOBODY,
+        FloorEvent.CALLER_STARTED: Floor.CALLER,
+        FloorEvent.CALLER_STOPPED: Floor.NOBODY,
+        FloorEvent.REPLY_STARTED: Floor.AGENT,
+        FloorEvent.REPLY_ENDED: Floor.NOBODY,
+        FloorEvent.REPLY_INTERRUPTED: Floor.NOBODY,
     },
     Floor.CALLER: {
-        Beat.CALLER_STARTED: Floor.CALLER,
-        Beat.CALLER_STOPPED: Floor.NOBODY,
-        Beat.REPLY_STARTED: Floor.AGENT,
-        Beat.REPLY_ENDED: Floor.CALLER,
-        Beat.REPLY_INTERRUPTED: Floor.CALLER,
+        FloorEvent.CALLER_STARTED: Floor.CALLER,
+        FloorEvent.CALLER_STOPPED: Floor.NOBODY,
+        FloorEvent.REPLY_STARTED: Floor.AGENT,
+        FloorEvent.REPLY_ENDED: Floor.CALLER,
+        FloorEvent.REPLY_INTERRUPTED: Floor.CALLER,
     },
     Floor.AGENT: {
-        Beat.CALLER_STARTED: Floor.CALLER,
-        Beat.CALLER_STOPPED: Floor.AGENT,
-        Beat.REPLY_ENDED: Floor.NOBODY,
-        Beat.REPLY_INTERRUPTED: Floor.NOBODY,
+        FloorEvent.CALLER_STARTED: Floor.CALLER,
+        FloorEvent.CALLER_STOPPED: Floor.AGENT,
+        FloorEvent.REPLY_ENDED: Floor.NOBODY,
+        FloorEvent.REPLY_INTERRUPTED: Floor.NOBODY,
         # REPLY_STARTED is absent: at most one reply is open at a time.
     },
 }
 
-FLUSHES = frozenset({Beat.CALLER_STARTED, Beat.REPLY_INTERRUPTED})
+FLUSHES = frozenset({FloorEvent.CALLER_STARTED, FloorEvent.REPLY_INTERRUPTED})
 """What makes unheard audio worthless: the caller cut in, or the voice says it stopped."""
 
 
-def beat_of(event: VoiceEvent) -> Beat | None:
-    """The beat that a voice event is, or None when it does not touch the floor."""
+def floor_event_of(event: VoiceEvent) -> FloorEvent | None:
+    """What a voice event does to the floor, or None when it does not touch the floor."""
     match event:
         case CallerStarted():
-            return Beat.CALLER_STARTED
+            return FloorEvent.CALLER_STARTED
         case CallerStopped():
-            return Beat.CALLER_STOPPED
+            return FloorEvent.CALLER_STOPPED
         case ReplyStarted():
-            return Beat.REPLY_STARTED
+            return FloorEvent.REPLY_STARTED
         case ReplyDone(interrupted=interrupted):
-            return Beat.REPLY_INTERRUPTED if interrupted else Beat.REPLY_ENDED
+            return FloorEvent.REPLY_INTERRUPTED if interrupted else FloorEvent.REPLY_ENDED
         case _:
             return None
 
@@ -81,14 +81,14 @@ class Turn:
         self.surprises = 0
         self._barge_in = barge_in
 
-    def advance(self, beat: Beat) -> bool:
+    def advance(self, event: FloorEvent) -> bool:
         """Take one step, and return whether audio not yet heard must be flushed now."""
-        after = FLOOR[self.floor].get(beat)
+        after = FLOOR[self.floor].get(event)
         if after is None:
             self.surprises += 1
             return False
-        if beat is Beat.CALLER_STARTED and not self._barge_in:
+        if event is FloorEvent.CALLER_STARTED and not self._barge_in:
             self.floor = self.floor if self.floor is Floor.AGENT else after
             return False
         self.floor = after
-        return beat in FLUSHES
+        return event in FLUSHES

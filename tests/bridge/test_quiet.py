@@ -3,15 +3,15 @@
 import pytest
 
 from bridge.quiet import OWED_S, QuietMoment
-from bridge.turn import Beat, Floor
+from bridge.turn import Floor, FloorEvent
 
 
-def after(*beats: Beat, owes: bool = False) -> QuietMoment:
+def after(*events: FloorEvent, owes: bool = False) -> QuietMoment:
     """After these, all at 0 s."""
     made = QuietMoment()
     made.attached(owes=owes, now=0)
-    for beat in beats:
-        made.take(beat, now=0)
+    for event in events:
+        made.take(event, now=0)
     return made
 
 
@@ -38,21 +38,24 @@ def test_what_was_said_is_heard_to_its_end() -> None:
 
 def test_a_caller_who_may_not_interrupt_is_heard_speaking_all_the_same() -> None:
     """The floor stays the agent's then, and is nobody's when the agent is done: the caller still speaks."""
-    made = after(Beat.CALLER_STARTED, Beat.REPLY_ENDED)
+    made = after(FloorEvent.CALLER_STARTED, FloorEvent.REPLY_ENDED)
     assert made.comes_in_s(Floor.NOBODY, playing_s=0, now=0) is None
 
 
 def test_a_turn_of_the_callers_is_answered_first() -> None:
     """The moment between a question and its answer is the worst one; one that is never answered does not count."""
-    made = after(Beat.CALLER_STARTED, Beat.CALLER_STOPPED)
+    made = after(FloorEvent.CALLER_STARTED, FloorEvent.CALLER_STOPPED)
     assert made.comes_in_s(Floor.NOBODY, playing_s=0, now=1) == OWED_S - 1
     assert made.comes_in_s(Floor.NOBODY, playing_s=0, now=OWED_S) == 0
-    made.take(Beat.REPLY_STARTED, now=1)
-    made.take(Beat.REPLY_ENDED, now=2)
+    made.take(FloorEvent.REPLY_STARTED, now=1)
+    made.take(FloorEvent.REPLY_ENDED, now=2)
     assert made.comes_in_s(Floor.NOBODY, playing_s=0, now=2) == 0
 
 
 def test_a_greeting_is_owed() -> None:
     """A call handed over before it was said would begin without one."""
     assert after(owes=True).comes_in_s(Floor.NOBODY, playing_s=0, now=0) == OWED_S
-    assert after(Beat.REPLY_STARTED, Beat.REPLY_ENDED, owes=True).comes_in_s(Floor.NOBODY, playing_s=0, now=0) == 0
+    assert (
+        after(FloorEvent.REPLY_STARTED, FloorEvent.REPLY_ENDED, owes=True).comes_in_s(Floor.NOBODY, playing_s=0, now=0)
+        == 0
+    )

@@ -61,7 +61,7 @@ FOLLOW_BLOCK_MS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Cursor:
     """How far a story has been read: the last entry's id in each of its two streams."""
 
     told: str
@@ -130,20 +130,20 @@ class DecisionLog:
         """
         return (await self.read_to(room))[0]
 
-    async def read_to(self, room: str) -> tuple[list[Decision], Place]:
+    async def read_to(self, room: str) -> tuple[list[Decision], Cursor]:
         """The room's story as `read` gives it, and where it ends, for `follow`. Errors as there."""
         told = await self._range(self._key(room))
         ignored, last_ignored = await self._ignored(room)
         lines = sorted([*told, *ignored], key=lambda entry: _order(entry[0]))
-        place = Place(told=told[-1][0] if told else "0-0", ignored=last_ignored)
-        return [_decision(entry_id, fields) for entry_id, fields in lines], place
+        cursor = Cursor(told=told[-1][0] if told else "0-0", ignored=last_ignored)
+        return [_decision(entry_id, fields) for entry_id, fields in lines], cursor
 
-    async def follow(self, room: str, place: Place) -> tuple[list[Decision], Place]:
+    async def follow(self, room: str, cursor: Cursor) -> tuple[list[Decision], Cursor]:
         """What was added to the room's story since, waiting half a second for it; perhaps nothing. Errors as `read`.
 
         Lines that Redis lost in between are missing, those that come after that are not.
         """
-        keys = {self._key(room): place.told, self._ignored_key: place.ignored}
+        keys = {self._key(room): cursor.told, self._ignored_key: cursor.ignored}
         streams: dict[Any, Any] = dict(keys)  # redis-py's own types are narrower than what it takes
         answer = await self._redis.xread(streams, block=FOLLOW_BLOCK_MS, count=READ_AT_ONCE)
         new: list[_Entry] = []
@@ -151,7 +151,7 @@ class DecisionLog:
             keys[key] = entries[-1][0]
             new += entries if key == self._key(room) else [one for one in entries if one[1].get("room") == _mark(room)]
         new.sort(key=lambda entry: _order(entry[0]))
-        return [_decision(*entry) for entry in new], Place(keys[self._key(room)], keys[self._ignored_key])
+        return [_decision(*entry) for entry in new], Cursor(keys[self._key(room)], keys[self._ignored_key])
 
     async def _range(self, key: str) -> list["_Entry"]:
         return await cast(Awaitable[list[_Entry]], self._redis.xrange(key))

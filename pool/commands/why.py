@@ -16,7 +16,7 @@ from pool.commands.verdict import HINTS, verdict
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from pool.journal import Decision, DecisionLog, Place
+    from pool.journal import Cursor, Decision, DecisionLog
     from pool.registry import RoomState
 
 EVENT_CHARS = 15
@@ -50,7 +50,7 @@ async def _answer(redis: "Redis", room: str, *, as_json: bool, follow: bool) -> 
     from pool.registry import Carriers, Rooms
 
     log = DecisionLog(redis)
-    story, place = await log.read_to(room)
+    story, cursor = await log.read_to(room)
     state, carriers = await Rooms(redis).look(room), await Carriers(redis).list()
     is_known = state is not None or bool(story)
     because = verdict(state, carriers, story)
@@ -63,11 +63,11 @@ async def _answer(redis: "Redis", room: str, *, as_json: bool, follow: bool) -> 
         for one in story:
             typer.echo(_line(one, teller))
     if follow:
-        await _follow(log, room, place, teller, as_json=as_json)
+        await _follow(log, room, cursor, teller, as_json=as_json)
     return is_known
 
 
-async def _follow(log: "DecisionLog", room: str, place: "Place", teller: Teller, *, as_json: bool) -> None:
+async def _follow(log: "DecisionLog", room: str, cursor: "Cursor", teller: Teller, *, as_json: bool) -> None:
     """Print new lines until cancelled. What Redis does meanwhile is told on stderr, and waited for."""
     from redis.exceptions import RedisError
 
@@ -76,7 +76,7 @@ async def _follow(log: "DecisionLog", room: str, place: "Place", teller: Teller,
     is_away = False
     while True:
         try:
-            new, place = await log.follow(room, place)
+            new, cursor = await log.follow(room, cursor)
         except (RedisError, OSError) as error:
             if not is_away:
                 typer.echo(f"Redis gives no answer ({fault_of(error)}); waiting for it", err=True)

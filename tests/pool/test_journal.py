@@ -149,10 +149,10 @@ async def test_a_story_is_followed_from_where_it_was_read(redis: Redis, redis_pr
     story = DecisionLog(redis, prefix=redis_prefix)
     await story.append("demo", "arrived")
     await story.hear([ignored(delivery="EV_old")])
-    before, place = await story.read_to("demo")
+    before, cursor = await story.read_to("demo")
     assert len(before) == 2
 
-    new, place = await story.follow("demo", place)
+    new, cursor = await story.follow("demo", cursor)
     assert new == []
 
     await story.append("demo", "claimed")
@@ -160,7 +160,7 @@ async def test_a_story_is_followed_from_where_it_was_read(redis: Redis, redis_pr
     await story.hear([ignored("other"), ignored(delivery="EV_new")])
     seen: list[Decision] = []
     for _ in range(5):
-        new, place = await story.follow("demo", place)
+        new, cursor = await story.follow("demo", cursor)
         seen += new
         if not new:
             break
@@ -174,7 +174,7 @@ async def test_a_story_can_be_followed_before_it_begins(redis: Redis, redis_pref
     """Nobody has named the room yet; the first line comes, those about others do not."""
     story = DecisionLog(redis, prefix=redis_prefix)
     await story.hear([ignored("other")])
-    _, place = await story.read_to("demo")
+    _, cursor = await story.read_to("demo")
     await story.append("demo", "arrived")
-    new, _ = await story.follow("demo", place)
+    new, _ = await story.follow("demo", cursor)
     assert [line.event for line in new] == ["arrived"]

@@ -28,7 +28,7 @@ ENDED = frozenset(STATES.values())
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class CarrierCallbacks:
     """What a carrier does for each of its calls. None of it blocks, but `renew`."""
 
     tell: Tell
@@ -43,7 +43,9 @@ class Desk:
 class HeldCall:
     """A call's Permit and Journal, over the lease of its room."""
 
-    def __init__(self, grant: Grant, lease: Lease, desk: Desk, *, speaks_first: bool, stop: Stop | None = None) -> None:
+    def __init__(
+        self, grant: Grant, lease: Lease, carrier: CarrierCallbacks, *, speaks_first: bool, stop: Stop | None = None
+    ) -> None:
         """`speaks_first`: the call opens with a sentence of the agent's. `stop`: an older one to go on with."""
         self.grant = grant
         self.stop = stop or Stop()
@@ -52,7 +54,7 @@ class HeldCall:
         self.abandon: Callable[[], object] = lambda: None
         """Cancels the task that carries this call; set when there is one."""
         self._lease = lease
-        self._desk = desk
+        self._carrier = carrier
         self._loop = asyncio.get_running_loop()
         self._present: dict[str, int] = {}
         self._state = State.OWN
@@ -89,7 +91,7 @@ class HeldCall:
 
     async def confirm(self) -> bool:
         """Renew now. True only when the registry answered, after being asked, that the room is ours."""
-        await self._desk.renew()
+        await self._carrier.renew()
         return self._lease.is_confirmed and self.may_join()
 
     def connected(self) -> None:
@@ -105,7 +107,7 @@ class HeldCall:
     def event(self, name: str, **facts: int | float | str) -> None:
         """A step of the call, for the story."""
         self._is_opened = self._is_opened or name == "first_sound"
-        self._desk.tell(self.grant.room, name, facts)
+        self._carrier.tell(self.grant.room, name, facts)
 
     def callers(self, present: Mapping[str, int]) -> None:
         """Who is in the room now."""
@@ -113,7 +115,7 @@ class HeldCall:
 
     def turn(self, said: Said) -> None:
         """Somebody finished saying something."""
-        self._desk.note(self.grant.room, self.grant.fence, said)
+        self._carrier.note(self.grant.room, self.grant.fence, said)
 
     def quiet(self, is_quiet: bool) -> None:
         """Whether nobody speaks now, and no answer is owed."""
@@ -122,7 +124,7 @@ class HeldCall:
 
     def token(self) -> str:
         """A fresh join token."""
-        return self._desk.token(self.grant)
+        return self._carrier.token(self.grant)
 
     def can_be_passed_on(self) -> bool:
         """Whether this call may be given to another carrier now: surely ours, in its room, with somebody to talk to,
@@ -159,7 +161,7 @@ class HeldCall:
         self._obey()
         if answer is Renewal.HANG_UP:
             if not self.stop.is_asked:
-                self._desk.tell(self.grant.room, "must_leave", {"reason": "hang_up"})
+                self._carrier.tell(self.grant.room, "must_leave", {"reason": "hang_up"})
             self.stop.ask(Ending.HUNG_UP)
 
     def unanswered(self, *, sent_at: float) -> None:
@@ -180,10 +182,10 @@ class HeldCall:
             log.info(
                 "lease_changed", room=self.grant.room, fence=self.grant.fence, was=self._state.value, now=state.value
             )
-            self._desk.tell(self.grant.room, state.value, {"was": self._state.value})
+            self._carrier.tell(self.grant.room, state.value, {"was": self._state.value})
             self._state = state
         leave = self._lease.must_leave(now)
         if leave is not None:
             if not self.stop.is_asked:
-                self._desk.tell(self.grant.room, "must_leave", {"reason": leave.value})
+                self._carrier.tell(self.grant.room, "must_leave", {"reason": leave.value})
             self.stop.ask(ENDINGS[leave])

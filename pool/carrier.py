@@ -14,13 +14,13 @@ from redis.exceptions import RedisError
 
 from bridge import Cue, Ending, Outcome, Said, SessionSpec, Stop, carry
 from pool import metrics
-from pool.call import Desk, HeldCall
+from pool.call import CarrierCallbacks, HeldCall
 from pool.capacity import Limits, Load, refusal
 from pool.endings import CONSEQUENCES, facts_of, release_for
 from pool.entries import Entries
 from pool.journal import DecisionLog
 from pool.lease import ATTEMPT_LIMIT_S, Lease
-from pool.memory import Notebook
+from pool.memory import MemoryWriter
 from pool.passing import Passing
 from pool.registry import Again, Grant, Offer, Release, Renewal, Rooms
 from pool.settings import PoolSettings
@@ -57,10 +57,10 @@ class Carrier:
         """By `HeldCall.key`."""
         self._stand_bys: dict[tuple[str, int], StandBy] = {}
         """By room and its owner's fence: calls that may be passed to us. Each occupies a slot."""
-        self._notebook = Notebook(carrier_id, rooms)
-        self._passing = Passing(carrier_id, rooms, self._notebook, renew=self.renew)
-        note = self._notebook.note if settings.remember else _forget
-        self._desk = Desk(tell=self._entries.tell, note=note, renew=self.renew, token=self._token)
+        self._memory_writer = MemoryWriter(carrier_id, rooms)
+        self._passing = Passing(carrier_id, rooms, self._memory_writer, renew=self.renew)
+        note = self._memory_writer.note if settings.remember else _forget
+        self._callbacks = CarrierCallbacks(tell=self._entries.tell, note=note, renew=self.renew, token=self._token)
         self.calls_carried = 0
         """Calls that have ended here."""
         self._claims_wanted = 0
@@ -189,7 +189,7 @@ class Carrier:
         """Task: write the story's entries, and what is remembered of calls, to Redis."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._entries.write_forever(), name="story")
-            group.create_task(self._notebook.write_forever(), name="memory")
+            group.create_task(self._memory_writer.write_forever(), name="memory")
 
     async def told(self, *, limit_s: float) -> None:
         """Wait until the story so far is written, at most `limit_s`."""
@@ -263,7 +263,7 @@ class Carrier:
         """A room was passed to us: hold it, under a lease that is in doubt until it is renewed."""
         stand_by = self._stand_bys.pop(key)
         lease = self._lease(grant, sent_at=self._loop.time() - grant.ttl_ms / 1000)
-        call = HeldCall(grant, lease, self._desk, speaks_first=False, stop=stand_by.stop)
+        call = HeldCall(grant, lease, self._callbacks, speaks_first=False, stop=stand_by.stop)
         call.abandon = stand_by.abandon
         self._calls[call.key] = call
         return call
@@ -275,7 +275,7 @@ class Carrier:
     def _start(self, grant: Grant, sent_at: float, calls: asyncio.TaskGroup, farewells: asyncio.TaskGroup) -> None:
         spec = spec_for(grant, self._settings)
         lease = self._lease(grant, sent_at=sent_at)
-        call = HeldCall(grant, lease, self._desk, speaks_first=bool(spec.opening_words))
+        call = HeldCall(grant, lease, self._callbacks, speaks_first=bool(spec.opening_words))
         self._calls[call.key] = call
         metrics.WAITED_SECONDS.observe(grant.waited_ms / 1000)
         log.info("claimed", room=grant.room, fence=grant.fence, attempt=grant.attempt, waited_ms=grant.waited_ms)
@@ -307,7 +307,7 @@ class Carrier:
         call.over.set()
         release = release_for(call.grant, outcome)
         if isinstance(release, Again):
-            await self._notebook.flush(*call.key)
+            await self._memory_writer.flush(*call.key)
         if release is not None:
             await self._release(call.grant, release)
         self._report(call.grant.room, outcome)
@@ -333,7 +333,7 @@ class Carrier:
     def _give_slot_back(self, call: HeldCall | None) -> None:
         if call is not None:
             call.over.set()
-            self._notebook.close(*call.key)
+            self._memory_writer.close(*call.key)
             self.calls_carried += 1
         self.room_made.set()
         self.want_claim()

@@ -42,7 +42,7 @@ class Stage(enum.Enum):
     OVER = "over"
 
 
-class Beat(enum.Enum):
+class HandOverEvent(enum.Enum):
     """What the owner learns."""
 
     NOBODY = "nobody"
@@ -66,23 +66,23 @@ class Beat(enum.Enum):
     """The call ended by itself."""
 
 
-_FAILED: Mapping[Beat, Stage] = {
-    Beat.NOBODY: Stage.RESTING,
-    Beat.UNREACHABLE: Stage.RESTING,
-    Beat.ENDED: Stage.OVER,
+_FAILED: Mapping[HandOverEvent, Stage] = {
+    HandOverEvent.NOBODY: Stage.RESTING,
+    HandOverEvent.UNREACHABLE: Stage.RESTING,
+    HandOverEvent.ENDED: Stage.OVER,
 }
 
 # A missing entry changes nothing.
-STAGES: Mapping[Stage, Mapping[Beat, Stage]] = {
+STAGES: Mapping[Stage, Mapping[HandOverEvent, Stage]] = {
     Stage.SEEKING: {
         **_FAILED,
-        Beat.PICKED: Stage.SEEKING,
-        Beat.READY: Stage.SETTLING,
-        Beat.TOO_SLOW: Stage.RESTING,
+        HandOverEvent.PICKED: Stage.SEEKING,
+        HandOverEvent.READY: Stage.SETTLING,
+        HandOverEvent.TOO_SLOW: Stage.RESTING,
     },
-    Stage.SETTLING: {**_FAILED, Beat.SETTLED: Stage.PASSING, Beat.NOT_NOW: Stage.RESTING},
-    Stage.PASSING: {**_FAILED, Beat.PASSED: Stage.PASSED, Beat.NOT_PASSED: Stage.RESTING},
-    Stage.RESTING: {Beat.RESTED: Stage.SEEKING, Beat.ENDED: Stage.OVER},
+    Stage.SETTLING: {**_FAILED, HandOverEvent.SETTLED: Stage.PASSING, HandOverEvent.NOT_NOW: Stage.RESTING},
+    Stage.PASSING: {**_FAILED, HandOverEvent.PASSED: Stage.PASSED, HandOverEvent.NOT_PASSED: Stage.RESTING},
+    Stage.RESTING: {HandOverEvent.RESTED: Stage.SEEKING, HandOverEvent.ENDED: Stage.OVER},
     Stage.PASSED: {},
     Stage.OVER: {},
 }
@@ -97,13 +97,13 @@ class HandOver:
         self.why = ""
         """What the last try failed for."""
 
-    def advance(self, beat: Beat) -> Stage:
+    def advance(self, event: HandOverEvent) -> Stage:
         """Take in what happened, and return what to do now. What does not fit the stage changes nothing."""
         before = self.stage
-        self.stage = STAGES[before].get(beat, before)
+        self.stage = STAGES[before].get(event, before)
         if self.stage is Stage.RESTING and before is not Stage.RESTING:
             self.failures += 1
-            self.why = beat.value
+            self.why = event.value
         return self.stage
 
     @property

@@ -87,7 +87,7 @@ def _said_of(text: str) -> Said | None:
     return None
 
 
-class _Pages:
+class _Unwritten:
     """What one call has still to write."""
 
     def __init__(self) -> None:
@@ -106,13 +106,13 @@ class _Pages:
             metrics.MEMORY_DROPPED.labels("overflow").inc()
 
 
-class Notebook:
+class MemoryWriter:
     """The turns of a carrier's calls on their way to Redis: one `remember` a call, whatever has gathered meanwhile."""
 
     def __init__(self, carrier_id: str, rooms: Rooms) -> None:
         self._carrier_id = carrier_id
         self._rooms = rooms
-        self._pages: dict[tuple[str, int], _Pages] = {}
+        self._unwritten: dict[tuple[str, int], _Unwritten] = {}
         """By room and fence; at most as many as the carrier has calls."""
         self._news = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -121,10 +121,10 @@ class Notebook:
         """Keep a turn of the call under this fence. Never blocks."""
         if not said.text.strip():
             return
-        pages = self._pages.setdefault((room, fence), _Pages())
-        pages.numbered += 1
-        pages.pending.append(to_text(said, fence=fence, number=pages.numbered))
-        pages.bound()
+        unwritten = self._unwritten.setdefault((room, fence), _Unwritten())
+        unwritten.numbered += 1
+        unwritten.pending.append(to_text(said, fence=fence, number=unwritten.numbered))
+        unwritten.bound()
         self._news.set()
 
     async def write_forever(self) -> None:
@@ -132,7 +132,7 @@ class Notebook:
         while True:
             await self._news.wait()
             self._news.clear()
-            for room, fence in list(self._pages):
+            for room, fence in list(self._unwritten):
                 if not await self._write(room, fence):  # nor would it take the others'
                     await asyncio.sleep(AGAIN_S)
                     self._news.set()
@@ -148,30 +148,30 @@ class Notebook:
 
     def close(self, room: str, fence: int) -> None:
         """The call is over: what is not written now never will be."""
-        pages = self._pages.pop((room, fence), None)
-        if pages is not None and pages.pending:
-            metrics.MEMORY_DROPPED.labels("unwritten").inc(len(pages.pending))
+        unwritten = self._unwritten.pop((room, fence), None)
+        if unwritten is not None and unwritten.pending:
+            metrics.MEMORY_DROPPED.labels("unwritten").inc(len(unwritten.pending))
 
     async def _write(self, room: str, fence: int) -> bool:
         """One `remember`; false when it is to be tried again. One at a time, so that turns stay in their order."""
         async with self._writing:
-            pages = self._pages.get((room, fence))
-            if pages is None or not pages.pending:
+            unwritten = self._unwritten.get((room, fence))
+            if unwritten is None or not unwritten.pending:
                 return True
-            texts = tuple(pages.pending)
-            pages.pending.clear()
+            texts = tuple(unwritten.pending)
+            unwritten.pending.clear()
             try:
                 async with asyncio.timeout(WRITE_LIMIT_S):
                     is_kept = await self._rooms.remember(self._carrier_id, room, fence, texts)
             except (RedisError, OSError) as error:
                 log.debug("memory_not_written", room=room, error=type(error).__name__)
                 if outage_of(error) is not None:
-                    pages.put_back(texts)
+                    unwritten.put_back(texts)
                     return False
                 metrics.MEMORY_DROPPED.labels("refused").inc(len(texts))  # about these texts alone
                 return True
             except asyncio.CancelledError:
-                pages.put_back(texts)
+                unwritten.put_back(texts)
                 raise
             if not is_kept:
                 metrics.MEMORY_DROPPED.labels("not_ours").inc(len(texts))

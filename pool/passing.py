@@ -9,8 +9,8 @@ from redis.exceptions import RedisError
 
 from pool import metrics
 from pool.call import HeldCall
-from pool.handover import BACKOFF_S, POLL_S, QUIET_FOR_S, QUIET_LIMIT_S, READY_LIMIT_S, Beat, HandOver, Stage
-from pool.memory import Notebook
+from pool.handover import BACKOFF_S, POLL_S, QUIET_FOR_S, QUIET_LIMIT_S, READY_LIMIT_S, HandOver, HandOverEvent, Stage
+from pool.memory import MemoryWriter
 from pool.registry import Rooms
 
 log = structlog.get_logger()
@@ -26,11 +26,11 @@ class Passing:
     """Hands the calls of one carrier to others. Used by one task at a time."""
 
     def __init__(
-        self, carrier_id: str, rooms: Rooms, notebook: Notebook, *, renew: Callable[[], Awaitable[bool]]
+        self, carrier_id: str, rooms: Rooms, memory_writer: MemoryWriter, *, renew: Callable[[], Awaitable[bool]]
     ) -> None:
         self._carrier_id = carrier_id
         self._rooms = rooms
-        self._notebook = notebook
+        self._memory_writer = memory_writer
         self._renew = renew
         self._loop = asyncio.get_running_loop()
         self._tries: dict[tuple[str, int], HandOver] = {}
@@ -74,7 +74,7 @@ class Passing:
     async def _hand_over(self, call: HeldCall, over: HandOver) -> None:
         """One try for one call."""
         before = over.why
-        over.advance(Beat.RESTED)
+        over.advance(HandOverEvent.RESTED)
         async with asyncio.TaskGroup() as group:
             ends = [
                 group.create_task(self._try(call, over), name="try"),
@@ -87,7 +87,7 @@ class Passing:
             metrics.HANDOVERS.labels("passed").inc()
             return
         if call.over.is_set():
-            over.advance(Beat.ENDED)
+            over.advance(HandOverEvent.ENDED)
         reason = "ended" if over.stage is Stage.OVER else over.why
         metrics.HANDOVERS.labels(reason).inc()
         if reason != before and reason != "ended":  # a pool without room is asked for as long as the call lasts
@@ -112,34 +112,34 @@ class Passing:
                 case _:
                     return
 
-    async def _seek(self, call: HeldCall, began_at: float) -> Beat:
+    async def _seek(self, call: HeldCall, began_at: float) -> HandOverEvent:
         try:
             offered = await self._rooms.offer(self._carrier_id, call.grant.room, call.grant.fence)
         except (RedisError, OSError):
-            return Beat.UNREACHABLE
+            return HandOverEvent.UNREACHABLE
         if offered.next is None:
-            return Beat.NOBODY
+            return HandOverEvent.NOBODY
         if offered.ready:
-            return Beat.READY
-        return Beat.TOO_SLOW if self._loop.time() - began_at > READY_LIMIT_S else Beat.PICKED
+            return HandOverEvent.READY
+        return HandOverEvent.TOO_SLOW if self._loop.time() - began_at > READY_LIMIT_S else HandOverEvent.PICKED
 
-    async def _settle(self, call: HeldCall) -> Beat:
+    async def _settle(self, call: HeldCall) -> HandOverEvent:
         """Wait for the moment, with everything that was said until then written."""
-        if not await self._notebook.flush(*call.key):
-            return Beat.UNREACHABLE
+        if not await self._memory_writer.flush(*call.key):
+            return HandOverEvent.UNREACHABLE
         await call.until_quiet(for_s=QUIET_FOR_S, limit_s=QUIET_LIMIT_S)
-        if not await self._notebook.flush(*call.key):
-            return Beat.UNREACHABLE
-        return Beat.SETTLED if call.can_be_passed_on() else Beat.NOT_NOW
+        if not await self._memory_writer.flush(*call.key):
+            return HandOverEvent.UNREACHABLE
+        return HandOverEvent.SETTLED if call.can_be_passed_on() else HandOverEvent.NOT_NOW
 
-    async def _pass(self, call: HeldCall) -> Beat:
+    async def _pass(self, call: HeldCall) -> HandOverEvent:
         try:
             fence = await self._rooms.pass_on(self._carrier_id, call.grant.room, call.grant.fence)
         except (RedisError, OSError):
             await self._renew()  # it may have run
-            return Beat.UNREACHABLE
+            return HandOverEvent.UNREACHABLE
         if fence is None:
-            return Beat.NOT_PASSED
+            return HandOverEvent.NOT_PASSED
         call.passed()  # no await in between: from here on the next owner may speak
         log.info("handed_over", room=call.grant.room, fence=call.grant.fence, new_fence=fence)
-        return Beat.PASSED
+        return HandOverEvent.PASSED

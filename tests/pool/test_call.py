@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from bridge import Ending, Said
-from pool.call import Desk, HeldCall
+from pool.call import CarrierCallbacks, HeldCall
 from pool.lease import Lease
 from pool.registry import Renewal
 from tests.pool.test_endings import GRANT
@@ -32,8 +32,10 @@ def held_call(teller: Teller, *, sent_at: float, hold_s: float = 120.0) -> HeldC
         teller.renewals += 1
         return True
 
-    desk = Desk(tell=teller.tell, note=teller.note, renew=renew, token=lambda grant: f"token {grant.fence}")
-    return HeldCall(GRANT, Lease(GRANT.fence, sent_at=sent_at, hold_s=hold_s), desk, speaks_first=True)
+    carrier = CarrierCallbacks(
+        tell=teller.tell, note=teller.note, renew=renew, token=lambda grant: f"token {grant.fence}"
+    )
+    return HeldCall(GRANT, Lease(GRANT.fence, sent_at=sent_at, hold_s=hold_s), carrier, speaks_first=True)
 
 
 async def test_a_fresh_grant_may_join_and_speak() -> None:

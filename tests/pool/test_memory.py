@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from bridge import Said
 from deploy.local.ports import free_port
 from pool.contract import Arrived
-from pool.memory import MAX_CHARS, PENDING_BOUND, Notebook, newer, to_text, turns_of
+from pool.memory import MAX_CHARS, PENDING_BOUND, MemoryWriter, newer, to_text, turns_of
 from pool.registry import Again, Grant, Rooms
 from pool.registry.connect import lease_redis
 
@@ -120,15 +120,15 @@ async def remembered(rooms: Rooms, grant: Grant) -> list[str]:
 async def test_turns_reach_the_next_owner(rooms: Rooms) -> None:
     """In order, and each once, whatever gathered before the writer ran."""
     grant = await claimed(rooms)
-    notebook = Notebook(ME, rooms)
+    memory_writer = MemoryWriter(ME, rooms)
     for number in range(5):
-        notebook.note(grant.room, grant.fence, Said("caller", f"turn {number}"))
-    notebook.note(grant.room, grant.fence, Said("caller", "  "))
-    assert await notebook.flush(grant.room, grant.fence)
-    notebook.note(grant.room, grant.fence, Said("agent", "last"))
+        memory_writer.note(grant.room, grant.fence, Said("caller", f"turn {number}"))
+    memory_writer.note(grant.room, grant.fence, Said("caller", "  "))
+    assert await memory_writer.flush(grant.room, grant.fence)
+    memory_writer.note(grant.room, grant.fence, Said("agent", "last"))
     async with asyncio.TaskGroup() as group:
-        writer = group.create_task(notebook.write_forever())
-        assert await notebook.flush(grant.room, grant.fence)
+        writer = group.create_task(memory_writer.write_forever())
+        assert await memory_writer.flush(grant.room, grant.fence)
         writer.cancel()
     assert await remembered(rooms, grant) == [*(f"turn {number}" for number in range(5)), "last"]
 
@@ -139,11 +139,11 @@ async def test_two_rooms_granted_under_one_fence_keep_their_words_apart(redis_ur
     rooms = Rooms(redis, prefix=redis_prefix, now_ms=lambda: 1_700_000_000_000)
     first, second = await claimed(rooms, "a"), await claimed(rooms, "b")
     assert first.fence == second.fence
-    notebook = Notebook(ME, rooms)
+    memory_writer = MemoryWriter(ME, rooms)
     for grant in (first, second):
-        notebook.note(grant.room, grant.fence, Said("caller", f"in room {grant.room}"))
+        memory_writer.note(grant.room, grant.fence, Said("caller", f"in room {grant.room}"))
     for grant in (first, second):
-        assert await notebook.flush(grant.room, grant.fence)
+        assert await memory_writer.flush(grant.room, grant.fence)
     assert await remembered(rooms, first) == ["in room a"]
     assert await remembered(rooms, second) == ["in room b"]
     await redis.aclose()
@@ -153,15 +153,15 @@ async def test_what_redis_does_not_take_is_kept_for_later_up_to_a_bound(redis_ur
     """Newest kept; the oldest go, counted; and nothing waits for it."""
     grant = await claimed(rooms)
     redis = lease_redis(f"redis://127.0.0.1:{free_port()}/0")
-    notebook = Notebook(ME, Rooms(redis))
+    memory_writer = MemoryWriter(ME, Rooms(redis))
     before = dropped("overflow")
     for number in range(PENDING_BOUND + 3):
-        notebook.note(grant.room, grant.fence, Said("caller", f"turn {number}"))
-    assert not await notebook.flush(grant.room, grant.fence)
-    notebook.note(grant.room, grant.fence, Said("caller", "newest"))
+        memory_writer.note(grant.room, grant.fence, Said("caller", f"turn {number}"))
+    assert not await memory_writer.flush(grant.room, grant.fence)
+    memory_writer.note(grant.room, grant.fence, Said("caller", "newest"))
     assert dropped("overflow") == before + 4
-    notebook._rooms = rooms  # Redis is back
-    assert await notebook.flush(grant.room, grant.fence)
+    memory_writer._rooms = rooms  # Redis is back
+    assert await memory_writer.flush(grant.room, grant.fence)
     assert await remembered(rooms, grant) == [*(f"turn {number}" for number in range(4, PENDING_BOUND + 3)), "newest"]
     await redis.aclose()
 
@@ -170,9 +170,9 @@ async def test_a_former_owner_adds_nothing(rooms: Rooms) -> None:
     """A frozen process that wakes up late has nothing to say any more."""
     grant = await claimed(rooms)
     before = dropped("not_ours")
-    notebook = Notebook("somebody-else", rooms)
-    notebook.note(grant.room, grant.fence, Said("caller", "late"))
-    assert await notebook.flush(grant.room, grant.fence)
+    memory_writer = MemoryWriter("somebody-else", rooms)
+    memory_writer.note(grant.room, grant.fence, Said("caller", "late"))
+    assert await memory_writer.flush(grant.room, grant.fence)
     assert dropped("not_ours") == before + 1
     assert await remembered(rooms, grant) == []
 
@@ -181,13 +181,13 @@ async def test_a_call_that_ended_leaves_nothing_behind(rooms: Rooms) -> None:
     """What was not written by then is counted, and the writer goes on with the others."""
     grant = await claimed(rooms)
     before = dropped("unwritten")
-    notebook = Notebook(ME, rooms)
-    notebook.note(grant.room, grant.fence, Said("caller", "too late"))
-    notebook.close(grant.room, grant.fence)
+    memory_writer = MemoryWriter(ME, rooms)
+    memory_writer.note(grant.room, grant.fence, Said("caller", "too late"))
+    memory_writer.close(grant.room, grant.fence)
     assert dropped("unwritten") == before + 1
-    assert await notebook.flush(grant.room, grant.fence)
-    notebook.close(grant.room, grant.fence)
+    assert await memory_writer.flush(grant.room, grant.fence)
+    memory_writer.close(grant.room, grant.fence)
     with suppress(TimeoutError):
         async with asyncio.timeout(0.05):
-            await notebook.write_forever()
+            await memory_writer.write_forever()
     assert await remembered(rooms, grant) == []

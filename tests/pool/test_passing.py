@@ -14,10 +14,10 @@ from redis.exceptions import RedisError
 
 from bridge import Ending, Outcome, Said
 from deploy.local.ports import free_port
-from pool.call import Desk, HeldCall
+from pool.call import CarrierCallbacks, HeldCall
 from pool.contract import Arrived
 from pool.lease import Lease
-from pool.memory import Notebook, turns_of
+from pool.memory import MemoryWriter, turns_of
 from pool.passing import Passing
 from pool.registry import CarrierRecord, Carriers, Grant, NoGrant, Offer, Renewal, Rooms
 from pool.registry.connect import lease_redis
@@ -43,9 +43,11 @@ class Side:
     told: list[tuple[str, Mapping[str, int | float | str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.notebook = Notebook(self.id, self.rooms)
-        self.passing = Passing(self.id, self.rooms, self.notebook, renew=self.renew)
-        self.desk = Desk(tell=self.tell, note=self.notebook.note, renew=self.renew, token=lambda grant: "token")
+        self.memory_writer = MemoryWriter(self.id, self.rooms)
+        self.passing = Passing(self.id, self.rooms, self.memory_writer, renew=self.renew)
+        self.callbacks = CarrierCallbacks(
+            tell=self.tell, note=self.memory_writer.note, renew=self.renew, token=lambda grant: "token"
+        )
 
     def tell(self, room: str, event: str, facts: Mapping[str, int | float | str]) -> None:
         self.told.append((event, facts))
@@ -63,7 +65,7 @@ class Side:
         return True
 
     def hold(self, grant: Grant, *, sent_at: float) -> HeldCall:
-        call = HeldCall(grant, Lease(grant.fence, sent_at=sent_at), self.desk, speaks_first=False)
+        call = HeldCall(grant, Lease(grant.fence, sent_at=sent_at), self.callbacks, speaks_first=False)
         self.calls[grant.fence] = call
         return call
 
@@ -139,7 +141,7 @@ async def test_a_call_is_passed_with_everything_that_was_said(pair: Pair) -> Non
     """The next has the turns of the offer, then those since; the old one is mute before the next may join."""
     call = await pair.old.claim()
     call.turn(Said("agent", "hello"))
-    await pair.old.notebook.flush(*call.key)
+    await pair.old.memory_writer.flush(*call.key)
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
         handing = group.create_task(pair.old.passing.forever(pair.old.calls.values))
         stand_by = await pair.new.asked()
@@ -285,7 +287,9 @@ async def test_nobody_joins_on_a_pass_alone(pair: Pair) -> None:
             permitted.append(stand_by.may_join())
             return await renew()
 
-        pair.new.desk = Desk(tell=pair.new.tell, note=pair.new.notebook.note, renew=watched, token=lambda grant: "")
+        pair.new.callbacks = CarrierCallbacks(
+            tell=pair.new.tell, note=pair.new.memory_writer.note, renew=watched, token=lambda grant: ""
+        )
         wait = group.create_task(stand_by.wait())
         await until(lambda: pair.old.rooms.pass_on("old", "a", call.grant.fence))
         assert await wait == ()
@@ -332,7 +336,7 @@ async def test_a_call_without_redis_stays(pair: Pair) -> None:
     call = await pair.old.claim()
     before = tried("unreachable")
     nowhere = lease_redis(f"redis://127.0.0.1:{free_port()}/0")
-    passing = Passing("old", Rooms(nowhere), pair.old.notebook, renew=pair.old.renew)
+    passing = Passing("old", Rooms(nowhere), pair.old.memory_writer, renew=pair.old.renew)
     async with asyncio.TaskGroup() as group:
         handing = group.create_task(passing.forever(pair.old.calls.values))
 
@@ -350,7 +354,7 @@ async def test_only_a_call_that_is_under_way_is_offered(pair: Pair) -> None:
     not wait as long as we do; out of its room it may not be ours."""
     grant = (await pair.old.claim()).grant
     lease = Lease(grant.fence, sent_at=asyncio.get_running_loop().time())
-    call = HeldCall(grant, lease, pair.old.desk, speaks_first=True)
+    call = HeldCall(grant, lease, pair.old.callbacks, speaks_first=True)
     assert not call.can_be_passed_on()
     call.connected()
     call.callers(grant.callers)

@@ -90,9 +90,9 @@ class HeldCall:
         return self._lease.may_join(self._loop.time())
 
     async def confirm(self) -> bool:
-        """Renew now. True only when the registry answered, after being asked, that the room is ours."""
-        await self._carrier.renew()
-        return self._lease.is_confirmed and self.may_join()
+        """Renew now. True only when the registry answered, after being asked, and the room is ours by what it said."""
+        is_answered = await self._carrier.renew()
+        return is_answered and self._lease.is_confirmed and self.may_join()
 
     def connected(self) -> None:
         """The call is in the room."""

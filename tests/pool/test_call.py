@@ -18,6 +18,7 @@ class Teller:
     def __init__(self) -> None:
         self.told: list[tuple[str, Mapping[str, int | float | str]]] = []
         self.renewals = 0
+        self.is_answering = True
         self.said: list[tuple[str, int, Said]] = []
 
     def note(self, room: str, fence: int, said: Said) -> None:
@@ -30,7 +31,7 @@ class Teller:
 def held_call(teller: Teller, *, sent_at: float, hold_s: float = 120.0) -> HeldCall:
     async def renew() -> bool:
         teller.renewals += 1
-        return True
+        return teller.is_answering
 
     carrier = CarrierCallbacks(
         tell=teller.tell, note=teller.note, renew=renew, token=lambda grant: f"token {grant.fence}"
@@ -130,6 +131,17 @@ async def test_a_broken_connection_is_confirmed_only_by_an_answer() -> None:
     call.answered(Renewal.MINE, sent_at=_now())
     assert await call.confirm()
     assert teller.renewals == 2
+
+
+async def test_without_an_answer_nothing_is_confirmed() -> None:
+    """Not even a lease that is still running, in a room that was never lost."""
+    teller = Teller()
+    call = held_call(teller, sent_at=_now())
+    call.connected()
+    assert await call.confirm()
+    teller.is_answering = False
+    assert not await call.confirm()
+    assert call.may_join()
 
 
 async def test_a_renewal_carries_who_is_in_the_room() -> None:

@@ -16,6 +16,7 @@ from livekit import api
 from livekit.protocol.models import ParticipantInfo, Room
 
 from pool.reconcile import ListedParticipant, ListedRoom, RoomListFailed
+from pool.tokens import FENCE_ATTRIBUTE
 
 LIST_LIMIT_S = 10.0
 """Listing every room of a large deployment takes its time."""
@@ -34,9 +35,6 @@ MESSAGES_AT_ONCE = 20
 """Decoded by the thread between two moments in which others may run."""
 
 PRESENT = frozenset({ParticipantInfo.State.JOINED, ParticipantInfo.State.ACTIVE})
-
-FENCE = "roompool.fence"
-"""The attribute that `pool.tokens` puts into our agents' tokens."""
 
 T = TypeVar("T")
 
@@ -226,7 +224,7 @@ def _fence(participant: ParticipantInfo) -> int | None:
     An agent may change its attributes, so this is its own word. It is believed of the kind AGENT alone, which stands in
     the token and cannot be changed; whoever holds such a token under our identity has our secret anyway.
     """
-    said = participant.attributes.get(FENCE, "")
+    said = participant.attributes.get(FENCE_ATTRIBUTE, "")
     if participant.kind != ParticipantInfo.Kind.AGENT or not (said.isascii() and said.isdecimal() and len(said) < 15):
         return None
     return int(said)

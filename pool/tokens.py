@@ -3,8 +3,11 @@
 from bridge import agent_token
 from pool.registry import Grant
 
+FENCE_ATTRIBUTE = "roompool.fence"
+"""The participant attribute that holds the fence of the grant, in decimal digits."""
+
 
 def token_for(grant: Grant, key: str, secret: str, *, identity: str, name: str) -> str:
     """A token for our agent in the granted room. Its fence can be read there; which machine it runs on cannot."""
-    attributes = {"roompool.fence": str(grant.fence)}
+    attributes = {FENCE_ATTRIBUTE: str(grant.fence)}
     return agent_token(key, secret, room=grant.room, identity=identity, name=name, attributes=attributes)

@@ -16,7 +16,7 @@ from bridge.caller.witness import AgentStay, Witness
 
 STATE_ATTRIBUTE = "lk.agent.state"
 FENCE_ATTRIBUTE = "roompool.fence"
-"""By which grant an agent came in; the pool writes it into the token."""
+"""By which grant an agent came in; `pool/tokens.py` writes it into the token."""
 
 AGENT_KIND = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
 

@@ -17,7 +17,8 @@ def worker(
 ) -> None:
     """Carry calls: claim rooms that wait for an agent, join them, and talk.
 
-    SIGTERM takes no more rooms and lets calls end by themselves for ROOMPOOL_GRACE_S seconds; a second one ends them.
+    SIGTERM takes no more rooms. Calls that have not ended after ROOMPOOL_HANDOVER_AFTER_S seconds are handed to other
+    workers, and what is left after ROOMPOOL_GRACE_S is ended; a second SIGTERM ends it at once.
 
     Example: REDIS_URL=redis://127.0.0.1:6379/0 LIVEKIT_URL=ws://127.0.0.1:7880 roompool worker --ops-port 9090
     """

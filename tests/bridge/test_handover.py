@@ -11,7 +11,7 @@ from bridge import Ending, Opening, Outcome, Said
 from bridge.caller.caller import Caller
 from bridge.caller.wav import hello
 from bridge.simulator import Faults
-from tests.bridge.desk import Desk, Standby
+from tests.bridge.harness import Harness, Standby
 
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(120)]
 
@@ -26,8 +26,8 @@ class Two:
     """A call that goes on, and one that stands by for it."""
 
     caller: Caller
-    first: Desk
-    second: Desk
+    first: Harness
+    second: Harness
     owner: asyncio.Task[Outcome]
     successor: asyncio.Task[Outcome]
     cue: Standby
@@ -42,21 +42,21 @@ class Two:
 
 
 @contextlib.asynccontextmanager
-async def standing_by(desk: Desk) -> AsyncIterator[Two]:
+async def standing_by(harness: Harness) -> AsyncIterator[Two]:
     """A greeted caller, and a successor whose voice is ready."""
-    second, cue = desk.another(), Standby()
+    second, cue = harness.another(), Standby()
     spec = second.spec(opening=Opening.GO_ON, memory=(KNOWN,))
-    async with desk.caller() as caller, desk.call() as owner:
+    async with harness.caller() as caller, harness.call() as owner:
         await caller.agent_heard()
         await caller.until_agent_silent(for_ms=400)
         async with second.call(spec, cue) as successor:
             await cue.until_ready()
-            yield Two(caller, desk, second, owner, successor, cue)
+            yield Two(caller, harness, second, owner, successor, cue)
 
 
-async def test_a_call_is_handed_over_and_the_caller_hears_one_agent_throughout(desk: Desk) -> None:
+async def test_a_call_is_handed_over_and_the_caller_hears_one_agent_throughout(harness: Harness) -> None:
     """Never two are heard, an agent is there all the time but for the swap, and the next one answers."""
-    async with standing_by(desk) as two:
+    async with standing_by(harness) as two:
         passed_at = await two.pass_on()
         outcome = await two.owner
         said = await two.caller.say(hello())
@@ -72,16 +72,16 @@ async def test_a_call_is_handed_over_and_the_caller_hears_one_agent_throughout(d
     assert second.hearing.first_audible_at is not None
     assert first.hearing.last_audible_at is not None
     assert first.hearing.last_audible_at < passed_at < second.hearing.first_audible_at
-    assert [session.ended_by_session_end for session in desk.simulator.sessions()] == [True, True]
+    assert [session.ended_by_session_end for session in harness.simulator.sessions()] == [True, True]
 
 
-async def test_the_next_owner_says_nothing_first_and_knows_what_was_said(desk: Desk) -> None:
+async def test_the_next_owner_says_nothing_first_and_knows_what_was_said(harness: Harness) -> None:
     """The recap stands in its prompt from the start; the turns since are added when the room is its own."""
-    async with standing_by(desk) as two:
+    async with standing_by(harness) as two:
         before = two.second.simulator.sessions()[1]
         await two.pass_on((Said("agent", "For how many?", 420),))
-        await desk.simulator.until(lambda sessions: sessions[1].client_messages["session.update"] == 2)
-        after = desk.simulator.sessions()[1]
+        await harness.simulator.until(lambda sessions: sessions[1].client_messages["session.update"] == 2)
+        after = harness.simulator.sessions()[1]
     assert before.config is not None
     assert after.config is not None
     assert 'caller: "My name is Okonkwo."' in str(before.config["system_prompt"])
@@ -91,24 +91,24 @@ async def test_the_next_owner_says_nothing_first_and_knows_what_was_said(desk: D
     assert after.replies == 0
 
 
-async def test_a_voice_that_was_told_everything_is_told_nothing_more(desk: Desk) -> None:
+async def test_a_voice_that_was_told_everything_is_told_nothing_more(harness: Harness) -> None:
     """No turns since: one message less in the path."""
-    async with standing_by(desk) as two:
+    async with standing_by(harness) as two:
         await two.pass_on()
-    assert desk.simulator.sessions()[1].client_messages["session.update"] == 1
+    assert harness.simulator.sessions()[1].client_messages["session.update"] == 1
 
 
-async def test_whoever_stands_by_is_not_in_the_room_and_sends_no_audio(desk: Desk) -> None:
+async def test_whoever_stands_by_is_not_in_the_room_and_sends_no_audio(harness: Harness) -> None:
     """Nothing is joined, no token is made; not needed, the voice session is ended properly."""
-    async with standing_by(desk) as two:
+    async with standing_by(harness) as two:
         assert len(two.caller.witness.stays) == 1
-        assert desk.simulator.sessions()[1].audio_received_ms == 0
+        assert harness.simulator.sessions()[1].audio_received_ms == 0
         two.cue.give(None)
         outcome = await two.successor
     assert (outcome.ending, outcome.joined_ms) == (Ending.NOT_NEEDED, None)
     assert two.second.owner.minted == 0
-    assert desk.simulator.sessions()[1].audio_received_ms == 0
-    assert desk.simulator.sessions()[1].ended_by_session_end
+    assert harness.simulator.sessions()[1].audio_received_ms == 0
+    assert harness.simulator.sessions()[1].ended_by_session_end
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,14 @@ async def test_whoever_stands_by_is_not_in_the_room_and_sends_no_audio(desk: Des
     ids=["no_second_session", "dies_while_standing_by", "key_refused"],
 )
 async def test_a_voice_that_fails_whoever_stands_by_costs_the_caller_nothing(
-    desk: Desk, faults: Faults, key: str, ending: Ending, code: str
+    harness: Harness, faults: Faults, key: str, ending: Ending, code: str
 ) -> None:
     """It says so at once, has never joined, and the call stays where it is."""
-    second, cue = desk.another(), Standby()
-    async with desk.caller() as caller, desk.call():
+    second, cue = harness.another(), Standby()
+    async with harness.caller() as caller, harness.call():
         await caller.agent_heard()
         await caller.until_agent_silent(for_ms=400)
-        desk.simulator.faults = faults
+        harness.simulator.faults = faults
         outcome = await second.carry(second.spec(key=key, opening=Opening.GO_ON), cue)
         said = await caller.say(hello())
         await caller.until_agent_audible(since=said.ended_at)
@@ -137,19 +137,19 @@ async def test_a_voice_that_fails_whoever_stands_by_costs_the_caller_nothing(
     assert len(caller.witness.stays) == 1
 
 
-async def test_an_owner_that_nobody_puts_out_leaves_by_itself(desk: Desk) -> None:
+async def test_an_owner_that_nobody_puts_out_leaves_by_itself(harness: Harness) -> None:
     """The next one died: the room is left within two seconds, silent and with the voice session ended at once."""
     loop = asyncio.get_running_loop()
-    desk.simulator.faults = Faults(long_reply=True)
-    async with desk.caller() as caller, desk.call() as call:
+    harness.simulator.faults = Faults(long_reply=True)
+    async with harness.caller() as caller, harness.call() as call:
         await caller.agent_heard()
         await caller.until_agent_silent(for_ms=400)
         said = await caller.say(hello())
         await caller.until_agent_audible(since=said.ended_at)
         passed_at = loop.time()
-        desk.stop.ask(Ending.PASSED)
+        harness.stop.ask(Ending.PASSED)
         silent_at = await caller.fell_silent(passed_at, for_ms=300)
-        await desk.simulator.until(lambda sessions: sessions[0].ended_by_session_end)
+        await harness.simulator.until(lambda sessions: sessions[0].ended_by_session_end)
         ended_at = loop.time()
         left_at = await caller.agent_gone()
         outcome = await call
@@ -159,9 +159,9 @@ async def test_an_owner_that_nobody_puts_out_leaves_by_itself(desk: Desk) -> Non
     assert 1.9 < left_at - passed_at < 2.5
 
 
-async def test_a_successor_that_may_not_join_does_not(desk: Desk) -> None:
+async def test_a_successor_that_may_not_join_does_not(harness: Harness) -> None:
     """The lease has the last word here, too."""
-    async with standing_by(desk) as two:
+    async with standing_by(harness) as two:
         two.second.owner.join = False
         two.cue.give(())
         outcome = await two.successor
@@ -169,12 +169,12 @@ async def test_a_successor_that_may_not_join_does_not(desk: Desk) -> None:
     assert (outcome.ending, outcome.joined_ms) == (Ending.LEASE_LOST, None)
 
 
-async def test_a_person_can_hang_the_agent_up(desk: Desk) -> None:
+async def test_a_person_can_hang_the_agent_up(harness: Harness) -> None:
     """As if the agent had: the room is left and the voice session ended."""
-    async with desk.caller() as caller, desk.call() as call:
+    async with harness.caller() as caller, harness.call() as call:
         await caller.agent_heard()
-        desk.stop.ask(Ending.HUNG_UP)
+        harness.stop.ask(Ending.HUNG_UP)
         outcome = await call
         await caller.agent_gone()
     assert outcome.ending is Ending.HUNG_UP
-    assert desk.simulator.sessions()[0].ended_by_session_end
+    assert harness.simulator.sessions()[0].ended_by_session_end

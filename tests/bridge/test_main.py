@@ -7,21 +7,21 @@ import sys
 
 import pytest
 
-from tests.bridge.desk import Desk
+from tests.bridge.harness import Harness
 
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(120)]
 
 
-async def joined_by_hand(desk: Desk) -> asyncio.subprocess.Process:
+async def joined_by_hand(harness: Harness) -> asyncio.subprocess.Process:
     """The command in a process of its own."""
     environment = {
         **os.environ,
-        **desk.livekit.env,
+        **harness.livekit.env,
         "ASSEMBLYAI_API_KEY": "any",
-        "ROOMPOOL_VOICE_URL": desk.simulator.url,
+        "ROOMPOOL_VOICE_URL": harness.simulator.url,
     }
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bridge", "--room", desk.room, env=environment, stderr=asyncio.subprocess.DEVNULL
+        sys.executable, "-m", "bridge", "--room", harness.room, env=environment, stderr=asyncio.subprocess.DEVNULL
     )
 
 
@@ -31,22 +31,22 @@ async def ended(process: asyncio.subprocess.Process) -> int:
         return await process.wait()
 
 
-async def test_a_room_joined_by_hand_has_an_agent_until_its_caller_leaves(desk: Desk) -> None:
+async def test_a_room_joined_by_hand_has_an_agent_until_its_caller_leaves(harness: Harness) -> None:
     """Exit 0: nothing failed."""
-    process = await joined_by_hand(desk)
-    async with desk.caller() as caller:
+    process = await joined_by_hand(harness)
+    async with harness.caller() as caller:
         await caller.agent_heard(timeout_s=30)
         await caller.hang_up()
         assert await ended(process) == 0
-    assert desk.simulator.sessions()[0].ended_by_session_end
+    assert harness.simulator.sessions()[0].ended_by_session_end
 
 
-async def test_a_call_made_by_hand_ends_with_a_signal(desk: Desk) -> None:
+async def test_a_call_made_by_hand_ends_with_a_signal(harness: Harness) -> None:
     """The room is left and the voice session ended, as always."""
-    process = await joined_by_hand(desk)
-    async with desk.caller() as caller:
+    process = await joined_by_hand(harness)
+    async with harness.caller() as caller:
         await caller.agent_heard(timeout_s=30)
         process.send_signal(signal.SIGTERM)
         await caller.agent_gone()
         assert await ended(process) == 0
-    assert desk.simulator.sessions()[0].ended_by_session_end
+    assert harness.simulator.sessions()[0].ended_by_session_end

@@ -9,122 +9,122 @@ import pytest
 from bridge import Ending
 from bridge.caller.wav import hello
 from tests.bridge.caller.tone_agent import ToneAgent
-from tests.bridge.desk import Desk
+from tests.bridge.harness import Harness
 
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(120)]
 
 
 @contextlib.asynccontextmanager
-async def intruder(desk: Desk, *, evictions: int = 1) -> AsyncIterator[None]:
+async def intruder(harness: Harness, *, evictions: int = 1) -> AsyncIterator[None]:
     """Somebody is in the room under the agent's identity, and so puts it out. The owner is not asked about it before
     that one is wholly in: put out half-way, it would try again by itself after 15 s."""
-    livekit = desk.livekit
-    desk.owner.answers.clear()
-    async with ToneAgent(livekit.url, key=livekit.api_key, secret=livekit.api_secret, room=desk.room):
-        await desk.owner.until("evicted", evictions)
+    livekit = harness.livekit
+    harness.owner.answers.clear()
+    async with ToneAgent(livekit.url, key=livekit.api_key, secret=livekit.api_secret, room=harness.room):
+        await harness.owner.until("evicted", evictions)
         yield
 
 
-async def put_out(desk: Desk, times: int = 1) -> None:
+async def put_out(harness: Harness, times: int = 1) -> None:
     """Put the agent out so many times; it comes back each time."""
     for _ in range(times):
-        joins = desk.owner.story.count("rejoined")
-        async with intruder(desk, evictions=joins + 1):
-            desk.owner.answers.set()
-            await desk.owner.until("rejoined", joins + 1)
+        joins = harness.owner.story.count("rejoined")
+        async with intruder(harness, evictions=joins + 1):
+            harness.owner.answers.set()
+            await harness.owner.until("rejoined", joins + 1)
 
 
-async def test_an_agent_put_out_of_its_own_room_comes_back_and_the_talk_goes_on(desk: Desk) -> None:
+async def test_an_agent_put_out_of_its_own_room_comes_back_and_the_talk_goes_on(harness: Harness) -> None:
     """The voice session never notices, each join has a token of its own, and never are two heard."""
-    async with desk.caller() as caller, desk.call() as call:
+    async with harness.caller() as caller, harness.call() as call:
         await caller.agent_heard()
         await caller.until_agent_silent(for_ms=400)
-        await put_out(desk)
+        await put_out(harness)
         said = await caller.say(hello())
         await caller.until_agent_audible(since=said.ended_at)
         await caller.hang_up()
         outcome = await call
     assert (outcome.ending, outcome.voice_sessions) == (Ending.CALLER_LEFT, 1)
-    assert desk.owner.story.count("evicted") == 1
-    assert desk.owner.minted == 2
+    assert harness.owner.story.count("evicted") == 1
+    assert harness.owner.minted == 2
     assert caller.witness.audible_max == 1
     assert len(outcome.served) == 1
 
 
-async def test_what_the_caller_said_before_an_eviction_is_answered_after_it(desk: Desk) -> None:
+async def test_what_the_caller_said_before_an_eviction_is_answered_after_it(harness: Harness) -> None:
     """The way back takes a fraction of a second; the words that had reached us are on their way to the voice."""
-    async with desk.caller() as caller, desk.call():
+    async with harness.caller() as caller, harness.call():
         await caller.agent_heard()
         await caller.until_agent_silent(for_ms=400)
         said = await caller.say(hello())
-        await put_out(desk)
+        await put_out(harness)
         await caller.until_agent_audible(since=said.ended_at)
-        assert desk.simulator.sessions()[0].turns == 1
+        assert harness.simulator.sessions()[0].turns == 1
 
 
-async def test_an_identity_that_somebody_else_uses_is_given_up_after_three_evictions(desk: Desk) -> None:
+async def test_an_identity_that_somebody_else_uses_is_given_up_after_three_evictions(harness: Harness) -> None:
     """Two agents that put each other out for ever would be worse than none."""
-    async with desk.caller() as caller, desk.call() as call:
+    async with harness.caller() as caller, harness.call() as call:
         await caller.agent_heard()
-        await put_out(desk, times=2)
-        async with intruder(desk, evictions=3):
-            desk.owner.answers.set()
+        await put_out(harness, times=2)
+        async with intruder(harness, evictions=3):
+            harness.owner.answers.set()
             outcome = await call
     assert outcome.ending is Ending.IDENTITY_TAKEN
-    assert desk.owner.minted == 3
-    assert all(session.ended_by_session_end for session in desk.simulator.sessions())
+    assert harness.owner.minted == 3
+    assert all(session.ended_by_session_end for session in harness.simulator.sessions())
 
 
-async def test_a_stale_agent_is_put_out_by_its_successor_and_stays_out(desk: Desk) -> None:
+async def test_a_stale_agent_is_put_out_by_its_successor_and_stays_out(harness: Harness) -> None:
     """Put out of a room that is no longer its own, an agent says so: a lost lease, not a stolen identity."""
-    second = desk.another()
-    async with desk.caller() as caller, desk.call() as first_call:
+    second = harness.another()
+    async with harness.caller() as caller, harness.call() as first_call:
         await caller.agent_heard()
-        desk.owner.confirms = False
+        harness.owner.confirms = False
         async with second.call():
             outcome = await first_call
             await second.owner.until("joined")
     assert (outcome.ending, outcome.code) == (Ending.LEASE_LOST, "evicted")
-    assert desk.owner.minted == 1
+    assert harness.owner.minted == 1
     assert second.owner.story.count("evicted") == 0
     assert caller.witness.audible_max <= 1
-    assert all(session.ended_by_session_end for session in desk.simulator.sessions())
+    assert all(session.ended_by_session_end for session in harness.simulator.sessions())
 
 
-async def test_nobody_joins_again_without_a_permit(desk: Desk) -> None:
+async def test_nobody_joins_again_without_a_permit(harness: Harness) -> None:
     """The registry's answer may be too old by the time of the join: the last word is the permit's."""
-    async with desk.caller() as caller, desk.call() as call:
+    async with harness.caller() as caller, harness.call() as call:
         await caller.agent_heard()
-        desk.owner.join = False
-        async with intruder(desk):
-            desk.owner.answers.set()
+        harness.owner.join = False
+        async with intruder(harness):
+            harness.owner.answers.set()
             outcome = await call
     assert outcome.ending is Ending.LEASE_LOST
-    assert desk.owner.minted == 1
+    assert harness.owner.minted == 1
 
 
-async def test_a_caller_who_left_while_the_agent_was_out_is_not_waited_for_long(desk: Desk) -> None:
+async def test_a_caller_who_left_while_the_agent_was_out_is_not_waited_for_long(harness: Harness) -> None:
     """Coming back, the agent looks who is there."""
-    async with desk.caller() as caller, desk.call(desk.spec(linger_s=0.2)) as call:
+    async with harness.caller() as caller, harness.call(harness.spec(linger_s=0.2)) as call:
         await caller.agent_heard()
-        async with intruder(desk):
+        async with intruder(harness):
             await caller.hang_up()
-            desk.owner.answers.set()
+            harness.owner.answers.set()
             outcome = await call
     assert outcome.ending is Ending.CALLER_LEFT
 
 
-async def test_a_way_back_that_takes_too_long_is_given_up(desk: Desk) -> None:
+async def test_a_way_back_that_takes_too_long_is_given_up(harness: Harness) -> None:
     """Somebody else may reach LiveKit. A join that still succeeds afterwards undoes itself."""
-    async with desk.caller() as caller, desk.call(desk.spec(out_of_room_s=1.0)) as call:
+    async with harness.caller() as caller, harness.call(harness.spec(out_of_room_s=1.0)) as call:
         await caller.agent_heard()
-        async with intruder(desk):
-            desk.livekit.freeze()
+        async with intruder(harness):
+            harness.livekit.freeze()
             try:
-                desk.owner.answers.set()
+                harness.owner.answers.set()
                 outcome = await call
             finally:
-                desk.livekit.thaw()
+                harness.livekit.thaw()
         await until_no_join_is_under_way()
         await caller.agent_gone()
     assert outcome.ending is Ending.ROOM_LOST

@@ -10,14 +10,14 @@ from livekit import api
 from bridge import Ending
 from bridge.caller.wav import hello, interruption
 from bridge.simulator import Faults
-from tests.bridge.desk import Desk
+from tests.bridge.harness import Harness
 
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(120)]
 
 
-async def test_a_call_greets_listens_answers_and_ends_with_its_caller(desk: Desk) -> None:
+async def test_a_call_greets_listens_answers_and_ends_with_its_caller(harness: Harness) -> None:
     """The whole of a call, from the greeting to `session.end`, with one agent throughout."""
-    async with desk.caller() as caller, desk.call() as call:
+    async with harness.caller() as caller, harness.call() as call:
         await caller.agent_heard()
         await caller.until_agent_silent(for_ms=400)
         said = await caller.say(hello())
@@ -28,13 +28,13 @@ async def test_a_call_greets_listens_answers_and_ends_with_its_caller(desk: Desk
     assert (outcome.voice_sessions, caller.witness.agents_max) == (1, 1)
     assert outcome.replies >= 2
     assert len(outcome.served) == 1
-    assert desk.simulator.sessions()[0].ended_by_session_end
+    assert harness.simulator.sessions()[0].ended_by_session_end
 
 
-async def test_an_agent_that_is_cut_in_on_falls_silent(desk: Desk) -> None:
+async def test_an_agent_that_is_cut_in_on_falls_silent(harness: Harness) -> None:
     """Barge-in: while a long reply plays the caller speaks, and hears nothing more of it."""
-    desk.simulator.faults = Faults(long_reply=True)
-    async with desk.caller() as caller, desk.call() as call:
+    harness.simulator.faults = Faults(long_reply=True)
+    async with harness.caller() as caller, harness.call() as call:
         await caller.agent_heard()
         await caller.until_agent_silent(for_ms=400)
         said = await caller.say(hello())
@@ -44,110 +44,110 @@ async def test_an_agent_that_is_cut_in_on_falls_silent(desk: Desk) -> None:
         await caller.hang_up()
         outcome = await call
     assert outcome.barge_ins == 1
-    assert desk.simulator.sessions()[0].interruptions == 1
+    assert harness.simulator.sessions()[0].interruptions == 1
 
 
-async def test_the_first_words_are_heard_though_the_voice_was_not_ready(desk: Desk) -> None:
+async def test_the_first_words_are_heard_though_the_voice_was_not_ready(harness: Harness) -> None:
     """What a caller says while the voice takes its time is kept and answered."""
-    desk.simulator.faults = Faults(slow_ready_ms=4000)
-    spec = desk.spec()
-    async with desk.caller() as caller, desk.call(spec):
-        await desk.owner.until("joined")
+    harness.simulator.faults = Faults(slow_ready_ms=4000)
+    spec = harness.spec()
+    async with harness.caller() as caller, harness.call(spec):
+        await harness.owner.until("joined")
         await caller.say(hello())
-        await desk.simulator.until(lambda sessions: sessions[0].turns == 1, limit_s=20)
+        await harness.simulator.until(lambda sessions: sessions[0].turns == 1, limit_s=20)
 
 
-async def test_a_broken_voice_link_is_renewed_within_the_call(desk: Desk) -> None:
+async def test_a_broken_voice_link_is_renewed_within_the_call(harness: Harness) -> None:
     """A fresh voice session goes on without a second greeting; the caller's room never changes."""
-    desk.simulator.faults = Faults(drop_after_ms=2500, sessions=1)
-    async with desk.caller() as caller, desk.call() as call:
-        await desk.owner.until("voice_ready", count=2)
+    harness.simulator.faults = Faults(drop_after_ms=2500, sessions=1)
+    async with harness.caller() as caller, harness.call() as call:
+        await harness.owner.until("voice_ready", count=2)
         await caller.until_agent_silent(for_ms=400)
         said = await caller.say(hello())
         await caller.until_agent_audible(since=said.ended_at)
         await caller.hang_up()
         outcome = await call
     assert (outcome.ending, outcome.voice_sessions) == (Ending.CALLER_LEFT, 2)
-    first, second = desk.simulator.sessions()
+    first, second = harness.simulator.sessions()
     assert (first.config or {}).get("greeting")
     assert not (second.config or {}).get("greeting")
 
 
-async def test_nothing_is_said_by_an_agent_who_may_not_speak(desk: Desk) -> None:
+async def test_nothing_is_said_by_an_agent_who_may_not_speak(harness: Harness) -> None:
     """Not sure of the room, the agent stays and is silent: every frame is counted, none is heard."""
-    desk.owner.speak = False
-    async with desk.caller() as caller, desk.call() as call:
+    harness.owner.speak = False
+    async with harness.caller() as caller, harness.call() as call:
         await caller.agent_seen()
-        await desk.simulator.until(lambda sessions: sessions[0].frames_sent > 100)
+        await harness.simulator.until(lambda sessions: sessions[0].frames_sent > 100)
         await caller.hang_up()
         outcome = await call
     assert caller.witness.audible_max == 0
     assert outcome.frames_muted > 0
 
 
-async def test_an_agent_who_may_not_join_does_not(desk: Desk) -> None:
+async def test_an_agent_who_may_not_join_does_not(harness: Harness) -> None:
     """The lease decides who may join."""
-    desk.owner.join = False
-    outcome = await desk.carry(desk.spec())
+    harness.owner.join = False
+    outcome = await harness.carry(harness.spec())
     assert (outcome.ending, outcome.joined_ms) == (Ending.LEASE_LOST, None)
 
 
-async def test_nobody_there_ends_the_call(desk: Desk) -> None:
+async def test_nobody_there_ends_the_call(harness: Harness) -> None:
     """A caller who hung up before the agent came costs no conversation."""
-    outcome = await desk.carry(desk.spec(nobody_s=0.3))
+    outcome = await harness.carry(harness.spec(nobody_s=0.3))
     assert outcome.ending is Ending.NOBODY_THERE
 
 
-async def test_another_life_of_the_room_is_left_at_once(desk: Desk) -> None:
+async def test_another_life_of_the_room_is_left_at_once(harness: Harness) -> None:
     """A grant for a room that was closed meanwhile does not serve its successor."""
-    outcome = await desk.carry(desk.spec(sid="RM_of_another_life"))
+    outcome = await harness.carry(harness.spec(sid="RM_of_another_life"))
     assert outcome.ending is Ending.WRONG_LIFE
 
 
-async def test_an_agent_that_hangs_up_ends_the_call(desk: Desk) -> None:
+async def test_an_agent_that_hangs_up_ends_the_call(harness: Harness) -> None:
     """The voice peer's good-bye is the agent's, and nothing is owed to the peer any more."""
-    async with desk.caller() as caller, desk.call() as call:
+    async with harness.caller() as caller, harness.call() as call:
         await caller.agent_heard()
-        desk.simulator.hang_up()
+        harness.simulator.hang_up()
         outcome = await call
         await caller.agent_gone()
     assert outcome.ending is Ending.AGENT_HUNG_UP
 
 
-async def test_the_owner_ends_a_call_with_its_own_reason(desk: Desk) -> None:
+async def test_the_owner_ends_a_call_with_its_own_reason(harness: Harness) -> None:
     """A lost lease, a drain: the room is left and the voice session ended."""
-    async with desk.caller() as caller, desk.call() as call:
+    async with harness.caller() as caller, harness.call() as call:
         await caller.agent_seen()
-        desk.stop.ask(Ending.LEASE_LOST)
+        harness.stop.ask(Ending.LEASE_LOST)
         outcome = await call
         await caller.agent_gone()
     assert outcome.ending is Ending.LEASE_LOST
-    assert all(session.ended_by_session_end for session in desk.simulator.sessions())
+    assert all(session.ended_by_session_end for session in harness.simulator.sessions())
 
 
-async def test_a_room_deleted_by_the_operator_is_over(desk: Desk) -> None:
+async def test_a_room_deleted_by_the_operator_is_over(harness: Harness) -> None:
     """The server's reason decides what becomes of the room."""
-    async with desk.caller() as caller, desk.call() as call:
+    async with harness.caller() as caller, harness.call() as call:
         await caller.agent_heard()
-        async with api.LiveKitAPI(desk.livekit.url, desk.livekit.api_key, desk.livekit.api_secret) as server:
-            await server.room.delete_room(api.DeleteRoomRequest(room=desk.room))
+        async with api.LiveKitAPI(harness.livekit.url, harness.livekit.api_key, harness.livekit.api_secret) as server:
+            await server.room.delete_room(api.DeleteRoomRequest(room=harness.room))
         outcome = await call
     assert outcome.ending is Ending.ROOM_OVER
 
 
-async def test_an_agent_removed_by_the_operator_stays_out(desk: Desk) -> None:
+async def test_an_agent_removed_by_the_operator_stays_out(harness: Harness) -> None:
     """Being thrown out by the API is an order, not a fault."""
-    async with desk.caller() as caller, desk.call() as call:
+    async with harness.caller() as caller, harness.call() as call:
         await caller.agent_heard()
-        async with api.LiveKitAPI(desk.livekit.url, desk.livekit.api_key, desk.livekit.api_secret) as server:
-            await server.room.remove_participant(api.RoomParticipantIdentity(room=desk.room, identity="voice-agent"))
+        async with api.LiveKitAPI(harness.livekit.url, harness.livekit.api_key, harness.livekit.api_secret) as server:
+            await server.room.remove_participant(api.RoomParticipantIdentity(room=harness.room, identity="voice-agent"))
         outcome = await call
     assert outcome.ending is Ending.REMOVED
 
 
-async def test_a_call_has_a_longest_time(desk: Desk) -> None:
+async def test_a_call_has_a_longest_time(harness: Harness) -> None:
     """A forgotten call costs money."""
-    async with desk.caller(), desk.call(desk.spec(max_call_s=1.0)) as call:
+    async with harness.caller(), harness.call(harness.spec(max_call_s=1.0)) as call:
         outcome = await call
     assert outcome.ending is Ending.LIMIT_REACHED
 
@@ -161,50 +161,50 @@ async def test_a_call_has_a_longest_time(desk: Desk) -> None:
     ],
     ids=["livekit_secret", "voice_key", "voice"],
 )
-async def test_each_refusal_has_its_own_ending(desk: Desk, change: dict[str, object], ending: Ending) -> None:
+async def test_each_refusal_has_its_own_ending(harness: Harness, change: dict[str, object], ending: Ending) -> None:
     """So that the operator's line can say what to check."""
-    outcome = await desk.carry(desk.spec(**change))  # type: ignore[arg-type]  # a test's keywords
+    outcome = await harness.carry(harness.spec(**change))  # type: ignore[arg-type]  # a test's keywords
     assert outcome.ending is ending
 
 
-async def test_an_unknown_voice_falls_back(desk: Desk) -> None:
+async def test_an_unknown_voice_falls_back(harness: Harness) -> None:
     """The article's voices are gone; the next in the list speaks."""
-    async with desk.caller() as caller, desk.call(desk.spec(voices=("james", "anna"))):
+    async with harness.caller() as caller, harness.call(harness.spec(voices=("james", "anna"))):
         await caller.agent_heard()
-    output = (desk.simulator.sessions()[-1].config or {})["output"]
+    output = (harness.simulator.sessions()[-1].config or {})["output"]
     assert isinstance(output, Mapping)
     assert output["voice"] == "anna"
 
 
-async def test_an_unreachable_livekit_is_told_from_a_refusal(desk: Desk) -> None:
+async def test_an_unreachable_livekit_is_told_from_a_refusal(harness: Harness) -> None:
     """A later attempt may help."""
-    outcome = await desk.carry(replace(desk.spec(), url="ws://127.0.0.1:1"))
+    outcome = await harness.carry(replace(harness.spec(), url="ws://127.0.0.1:1"))
     assert outcome.ending is Ending.ROOM_UNREACHABLE
 
 
-async def test_front_ends_see_what_the_agent_does(desk: Desk) -> None:
+async def test_front_ends_see_what_the_agent_does(harness: Harness) -> None:
     """`lk.agent.state` goes through speaking and listening; it is what LiveKit's own components show."""
-    async with desk.caller() as caller, desk.call():
+    async with harness.caller() as caller, harness.call():
         await caller.agent_state("speaking")
         await caller.agent_state("listening")
 
 
-async def test_a_cancelled_call_leaves_the_room(desk: Desk) -> None:
+async def test_a_cancelled_call_leaves_the_room(harness: Harness) -> None:
     """Whoever cancels finds the room left and the cancellation going on."""
-    async with desk.caller() as caller:
+    async with harness.caller() as caller:
         async with asyncio.TaskGroup() as group:
-            call = group.create_task(desk.carry(desk.spec()))
+            call = group.create_task(harness.carry(harness.spec()))
             await caller.agent_seen()
             call.cancel()
         assert call.cancelled()
         await caller.agent_gone()
 
 
-async def test_a_call_cancelled_while_it_joins_sees_the_join_through(desk: Desk) -> None:
+async def test_a_call_cancelled_while_it_joins_sees_the_join_through(harness: Harness) -> None:
     """A join cut short would end the whole process a quarter of a minute later: it is waited out, then undone."""
-    async with desk.caller() as caller:
+    async with harness.caller() as caller:
         async with asyncio.TaskGroup() as group:
-            call = group.create_task(desk.carry(desk.spec()))
+            call = group.create_task(harness.carry(harness.spec()))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             call.cancel()
@@ -212,27 +212,27 @@ async def test_a_call_cancelled_while_it_joins_sees_the_join_through(desk: Desk)
         await caller.agent_gone()
 
 
-async def test_while_livekit_is_out_of_reach_the_agent_asks_and_then_gives_the_room_up(desk: Desk) -> None:
+async def test_while_livekit_is_out_of_reach_the_agent_asks_and_then_gives_the_room_up(harness: Harness) -> None:
     """Mute, it asks whoever grants the room; still ours after the limit, the room goes to somebody who reaches it."""
-    async with desk.caller() as caller, desk.call(desk.spec(out_of_room_s=1.0)) as call:
+    async with harness.caller() as caller, harness.call(harness.spec(out_of_room_s=1.0)) as call:
         await caller.agent_heard()
-        desk.livekit.freeze()
+        harness.livekit.freeze()
         try:
-            await desk.owner.until("reconnecting")
+            await harness.owner.until("reconnecting")
             outcome = await call
         finally:
-            desk.livekit.thaw()
+            harness.livekit.thaw()
     assert outcome.ending is Ending.ROOM_LOST
 
 
-async def test_a_room_that_is_not_surely_ours_is_left_while_livekit_is_out_of_reach(desk: Desk) -> None:
+async def test_a_room_that_is_not_surely_ours_is_left_while_livekit_is_out_of_reach(harness: Harness) -> None:
     """Else the SDK's own resume would put out a successor as soon as the network is back."""
-    desk.owner.confirms = False
-    async with desk.caller() as caller, desk.call() as call:
+    harness.owner.confirms = False
+    async with harness.caller() as caller, harness.call() as call:
         await caller.agent_heard()
-        desk.livekit.freeze()
+        harness.livekit.freeze()
         try:
             outcome = await call
         finally:
-            desk.livekit.thaw()
+            harness.livekit.thaw()
     assert (outcome.ending, outcome.code) == (Ending.LEASE_LOST, "while_reconnecting")

@@ -43,7 +43,7 @@ class HeardLog(DecisionLog):
 
 
 @dataclass
-class Desk:
+class Harness:
     """A carrier that runs, and the room state it works on."""
 
     carrier: Carrier
@@ -78,14 +78,14 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(redis_url: str, redis_prefix: str) -> AsyncIterator[Desk]:
+async def harness(redis_url: str, redis_prefix: str) -> AsyncIterator[Harness]:
     """A carrier whose LiveKit and voice are out of reach."""
-    async with running(redis_url, redis_prefix, voice_port=free_port()) as desk:
-        yield desk
+    async with running(redis_url, redis_prefix, voice_port=free_port()) as harness:
+        yield harness
 
 
 @pytest.fixture
-async def slow_desk(redis_url: str, redis_prefix: str) -> AsyncIterator[Desk]:
+async def slow_harness(redis_url: str, redis_prefix: str) -> AsyncIterator[Harness]:
     """A carrier whose voice takes connections and says nothing."""
     dialled = asyncio.Event()
 
@@ -96,15 +96,15 @@ async def slow_desk(redis_url: str, redis_prefix: str) -> AsyncIterator[Desk]:
         writer.close()
 
     server = await asyncio.start_server(be_silent, "127.0.0.1", 0)
-    async with running(redis_url, redis_prefix, voice_port=server.sockets[0].getsockname()[1]) as desk:
-        desk.dialled = dialled
-        yield desk
+    async with running(redis_url, redis_prefix, voice_port=server.sockets[0].getsockname()[1]) as harness:
+        harness.dialled = dialled
+        yield harness
     server.close()
     await server.wait_closed()
 
 
 @asynccontextmanager
-async def running(redis_url: str, redis_prefix: str, *, voice_port: int) -> AsyncIterator[Desk]:
+async def running(redis_url: str, redis_prefix: str, *, voice_port: int) -> AsyncIterator[Harness]:
     redis = lease_redis(redis_url)
     settings = PoolSettings(
         _env_file=None,
@@ -124,7 +124,7 @@ async def running(redis_url: str, redis_prefix: str, *, voice_port: int) -> Asyn
                 core.create_task(carrier.renew_forever()),
                 core.create_task(carrier.tell_forever()),
             ]
-            yield Desk(carrier, rooms, story, Carriers(redis, prefix=redis_prefix))
+            yield Harness(carrier, rooms, story, Carriers(redis, prefix=redis_prefix))
             carrier.quiet()
             await carrier.empty()
             for task in tasks:
@@ -132,87 +132,87 @@ async def running(redis_url: str, redis_prefix: str, *, voice_port: int) -> Asyn
     await redis.aclose()
 
 
-async def test_a_call_that_fails_gives_its_room_and_its_slot_back(desk: Desk) -> None:
+async def test_a_call_that_fails_gives_its_room_and_its_slot_back(harness: Harness) -> None:
     """The room waits for another attempt, the story says why, and the carrier is empty."""
-    await desk.arrive("a")
-    await desk.carrier.wake()
-    await desk.story.until("a", "ended")
-    state = await desk.rooms.look("a")
+    await harness.arrive("a")
+    await harness.carrier.wake()
+    await harness.story.until("a", "ended")
+    state = await harness.rooms.look("a")
     assert state is not None
     assert state.owner is None
     assert state.standing in (Standing.WAITING, Standing.BACKING_OFF)
-    (ended,) = [decision for decision in await desk.story.read("a") if decision.event == "ended"]
+    (ended,) = [decision for decision in await harness.story.read("a") if decision.event == "ended"]
     assert ended.facts["ending"] == "room_unreachable"
     assert "LIVEKIT_URL" in str(ended.facts["cure"])
 
 
-async def test_no_more_is_claimed_than_there_are_slots(desk: Desk) -> None:
+async def test_no_more_is_claimed_than_there_are_slots(harness: Harness) -> None:
     """Wishes count against the capacity until they are answered."""
     for room in "abcd":
-        await desk.arrive(room)
+        await harness.arrive(room)
     for _ in range(4):
-        desk.carrier.want_claim()
-    assert not desk.carrier.has_room()
-    await desk.story.until("a", "ended")
-    assert desk.carrier.in_use <= 2
+        harness.carrier.want_claim()
+    assert not harness.carrier.has_room()
+    await harness.story.until("a", "ended")
+    assert harness.carrier.in_use <= 2
 
 
-async def test_a_quiet_carrier_claims_nothing_more(desk: Desk) -> None:
+async def test_a_quiet_carrier_claims_nothing_more(harness: Harness) -> None:
     """What was wished for before is dropped, and it is empty when its calls have ended."""
-    desk.carrier.want_claim()
-    desk.carrier.quiet()
-    await desk.arrive("a")
-    await desk.carrier.wake()
-    await desk.carrier.empty()
-    state = await desk.rooms.look("a")
+    harness.carrier.want_claim()
+    harness.carrier.quiet()
+    await harness.arrive("a")
+    await harness.carrier.wake()
+    await harness.carrier.empty()
+    state = await harness.rooms.look("a")
     assert state is not None
     assert state.standing is Standing.WAITING
 
 
-async def test_a_stand_by_without_a_voice_is_declined(desk: Desk) -> None:
+async def test_a_stand_by_without_a_voice_is_declined(harness: Harness) -> None:
     """Its owner keeps the call, somebody else is asked, and the slot is free again."""
-    offer = await desk.is_asked_to_stand_by()
-    state = await desk.until_given_back()
+    offer = await harness.is_asked_to_stand_by()
+    state = await harness.until_given_back()
     assert (state.owner, state.fence) == ("owner", offer.fence)
     assert ID in state.declined
 
 
-async def test_a_stand_by_occupies_a_slot(slow_desk: Desk) -> None:
+async def test_a_stand_by_occupies_a_slot(slow_harness: Harness) -> None:
     """As a call does, for it may be one in an instant; the same offer again is the same stand-by."""
-    offer = await slow_desk.is_asked_to_stand_by()
+    offer = await slow_harness.is_asked_to_stand_by()
     async with asyncio.timeout(20):
-        await slow_desk.dialled.wait()
-    slow_desk.carrier.offered([offer])
-    assert slow_desk.carrier.in_use == 1
-    assert slow_desk.carrier.has_room()
-    slow_desk.carrier.want_claim()
-    assert not slow_desk.carrier.has_room()
+        await slow_harness.dialled.wait()
+    slow_harness.carrier.offered([offer])
+    assert slow_harness.carrier.in_use == 1
+    assert slow_harness.carrier.has_room()
+    slow_harness.carrier.want_claim()
+    assert not slow_harness.carrier.has_room()
 
 
-async def test_a_carrier_that_drains_gives_back_what_it_stands_by_for(slow_desk: Desk) -> None:
+async def test_a_carrier_that_drains_gives_back_what_it_stands_by_for(slow_harness: Harness) -> None:
     """Without waiting for its voice, and without a mark against it."""
-    await slow_desk.is_asked_to_stand_by()
+    await slow_harness.is_asked_to_stand_by()
     async with asyncio.timeout(20):
-        await slow_desk.dialled.wait()
-        slow_desk.carrier.quiet()
-        await slow_desk.carrier.empty()
-    state = await slow_desk.until_given_back()
+        await slow_harness.dialled.wait()
+        slow_harness.carrier.quiet()
+        await slow_harness.carrier.empty()
+    state = await slow_harness.until_given_back()
     assert state.declined == {}
     assert state.owner == "owner"
 
 
-async def test_a_carrier_that_drains_stands_by_for_nothing_more(desk: Desk) -> None:
+async def test_a_carrier_that_drains_stands_by_for_nothing_more(harness: Harness) -> None:
     """An offer that was on its way is given back unopened."""
-    desk.carrier.quiet()
-    await desk.is_asked_to_stand_by()
-    await desk.until_given_back()
-    assert [one.event for one in await desk.story.read("a") if one.event == "voice_failed"] == []
+    harness.carrier.quiet()
+    await harness.is_asked_to_stand_by()
+    await harness.until_given_back()
+    assert [one.event for one in await harness.story.read("a") if one.event == "voice_failed"] == []
 
 
-async def test_stopping_ends_what_stands_by_as_well(slow_desk: Desk) -> None:
+async def test_stopping_ends_what_stands_by_as_well(slow_harness: Harness) -> None:
     """Out of time is out of time."""
-    await slow_desk.is_asked_to_stand_by()
+    await slow_harness.is_asked_to_stand_by()
     async with asyncio.timeout(20):
-        await slow_desk.dialled.wait()
-        slow_desk.carrier.stop_calls()
-        await slow_desk.until_given_back()
+        await slow_harness.dialled.wait()
+        slow_harness.carrier.stop_calls()
+        await slow_harness.until_given_back()

@@ -37,7 +37,7 @@ def of_lua() -> set[str]:
 
 
 def of_python() -> set[str]:
-    """Every event that a call into a journal, a desk or a log of decisions writes."""
+    """Every event that a call into a journal, a carrier or a log of decisions writes."""
     found: set[str] = set()
     for package in ("bridge", "pool"):
         for source in (ROOT / package).rglob("*.py"):

@@ -1,4 +1,4 @@
-"""What a test of calls needs: an owner that grants what the test says, and a desk to make calls from."""
+"""What a test of calls needs: an owner that grants what the test says, and a harness to make calls from."""
 
 import asyncio
 import contextlib
@@ -112,7 +112,7 @@ class Standby:
 
 
 @dataclass
-class Desk:
+class Harness:
     """What a test needs to make calls in one room."""
 
     livekit: LiveKitServer
@@ -121,9 +121,9 @@ class Desk:
     owner: Owner = field(default_factory=Owner)
     stop: Stop = field(default_factory=Stop)
 
-    def another(self) -> "Desk":
-        """Another owner's desk, for the same room."""
-        return Desk(self.livekit, self.simulator, room=self.room)
+    def another(self) -> "Harness":
+        """Another owner's harness, for the same room."""
+        return Harness(self.livekit, self.simulator, room=self.room)
 
     def spec(
         self, *, secret: str = "", key: str = "any", voices: tuple[str, ...] = ("alba",), **more: object

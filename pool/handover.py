@@ -64,12 +64,15 @@ class HandOverEvent(enum.Enum):
     """The back-off is over."""
     ENDED = "ended"
     """The call ended by itself."""
+    BUG = "bug"
+    """The try broke off with an exception of ours: the next one begins from the start."""
 
 
 _FAILED: Mapping[HandOverEvent, Stage] = {
     HandOverEvent.NOBODY: Stage.RESTING,
     HandOverEvent.UNREACHABLE: Stage.RESTING,
     HandOverEvent.ENDED: Stage.OVER,
+    HandOverEvent.BUG: Stage.RESTING,
 }
 
 # A missing entry changes nothing.

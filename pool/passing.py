@@ -50,12 +50,14 @@ class Passing:
             if call is None:
                 await asyncio.sleep(LOOK_S)
                 continue
+            over = self._tries.setdefault(call.key, HandOver())
             self._under_way.add(call.key)
             try:
-                await self._hand_over(call, self._tries.setdefault(call.key, HandOver()))
+                await self._hand_over(call, over)
             except Exception:  # the boundary of a hand-over: it must cost neither this call nor any other
                 metrics.HANDOVERS.labels("bug").inc()
                 log.exception("hand_over_bug", room=call.grant.room, fence=call.grant.fence)
+                over.advance(HandOverEvent.BUG)
                 self._again_at[call.key] = self._loop.time() + BACKOFF_S[-1]
             finally:
                 self._under_way.discard(call.key)

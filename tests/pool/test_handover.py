@@ -39,6 +39,8 @@ def test_the_good_way() -> None:
         ([HandOverEvent.READY, HandOverEvent.NOT_NOW], "not_now"),
         ([HandOverEvent.READY, HandOverEvent.SETTLED, HandOverEvent.NOT_PASSED], "not_passed"),
         ([HandOverEvent.READY, HandOverEvent.SETTLED, HandOverEvent.UNREACHABLE], "unreachable"),
+        ([HandOverEvent.BUG], "bug"),
+        ([HandOverEvent.READY, HandOverEvent.SETTLED, HandOverEvent.BUG], "bug"),
     ],
 )
 def test_every_failure_leaves_the_call_and_is_tried_again(story: list[HandOverEvent], why: str) -> None:

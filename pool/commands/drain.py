@@ -10,7 +10,7 @@ from pool.base.text import printable
 from pool.commands.console import AsJson, RedisUrl, ask, until
 from pool.commands.lengths import count_of, lasting
 from pool.commands.ps import WorkerSeen, workers_of
-from pool.commands.states import Doing, busy, doing
+from pool.commands.states import CarrierState, is_busy, state_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -59,7 +59,7 @@ def named(word: str, workers: Sequence[WorkerSeen]) -> list[WorkerSeen]:
     exact = [worker for worker in workers if worker.id == word]
     if exact:
         return exact
-    living = [worker for worker in workers if worker.state is not Doing.SILENT]
+    living = [worker for worker in workers if worker.state is not CarrierState.SILENT]
     return [worker for worker in living if word and (worker.id.startswith(word) or worker.host == word)]
 
 
@@ -83,7 +83,7 @@ async def _drain(redis: "Redis", word: str, *, limit_s: float) -> tuple[list[Wor
         return progress.is_over(await carriers.list())
 
     if not limit_s:
-        return known, meant, not any(busy(seen) for seen in worker.carriers)
+        return known, meant, not any(is_busy(seen) for seen in worker.carriers)
     return known, meant, await until(is_empty, limit_s=limit_s, every_s=LOOK_EVERY_S)
 
 
@@ -96,8 +96,9 @@ class _Progress:
 
     def is_over(self, carriers: Sequence["CarrierSeen"]) -> bool:
         """Whether none of its carriers holds a call. One that is silent or gone holds none worth waiting for."""
-        crew = [seen for seen in carriers if seen.carrier.worker == self._worker and doing(seen) is not Doing.SILENT]
-        calls = sum(max(seen.leases, seen.carrier.in_use) for seen in crew)
+        its = (seen for seen in carriers if seen.carrier.worker == self._worker)
+        living = (seen for seen in its if state_of(seen) is not CarrierState.SILENT)
+        calls = sum(max(seen.leases, seen.carrier.in_use) for seen in living)
         if calls and calls != self._calls:
             typer.echo(f"{count_of(calls, 'call')} left", err=True)
         self._calls = calls

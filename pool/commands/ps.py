@@ -10,7 +10,7 @@ import typer
 from pool.base.text import printable, shortened
 from pool.commands.console import AsJson, RedisUrl, ask, columns
 from pool.commands.lengths import count_of, lasting
-from pool.commands.states import Doing, doing
+from pool.commands.states import CarrierState, state_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -23,9 +23,6 @@ ROOM_NAME_CHARS = 48
 WORKER_HEADING = ("WORKER, CARRIER", "HOST", "PID", "REVISION", "CALLS", "STANDS BY", "STATE", "BEAT")
 ROOM_HEADING = ("ROOM", "STATE", "FOR", "CALLERS", "ATTEMPTS", "CARRIER", "FENCE", "SID")
 
-AT_WORK = (Doing.SERVING, Doing.FULL, Doing.DRAINING, Doing.DRAINED, Doing.CORDONED, Doing.SILENT)
-"""Of a worker's carriers, the one that is furthest to the left says what the worker does."""
-
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeen:
@@ -35,8 +32,9 @@ class WorkerSeen:
     carriers: tuple["CarrierSeen", ...]
 
     @property
-    def state(self) -> Doing:
-        return min(map(doing, self.carriers), key=AT_WORK.index)
+    def state(self) -> CarrierState:
+        """That of the carrier which does most."""
+        return max(map(state_of, self.carriers), key=list(CarrierState).index)
 
     @property
     def leases(self) -> int:
@@ -49,7 +47,7 @@ class WorkerSeen:
     @property
     def capacity(self) -> int:
         """Of those that are alive."""
-        return sum(seen.carrier.capacity for seen in self.carriers if doing(seen) is not Doing.SILENT)
+        return sum(seen.carrier.capacity for seen in self.carriers if state_of(seen) is not CarrierState.SILENT)
 
     @property
     def host(self) -> str:
@@ -70,8 +68,10 @@ def workers_of(carriers: "Sequence[CarrierSeen]") -> list[WorkerSeen]:
     for seen in carriers:
         by_worker.setdefault(seen.carrier.worker or seen.carrier.id, []).append(seen)
     workers = [
-        WorkerSeen(name, tuple(sorted(crew, key=lambda seen: (doing(seen) is Doing.SILENT, seen.carrier.id))))
-        for name, crew in by_worker.items()
+        WorkerSeen(
+            name, tuple(sorted(members, key=lambda seen: (state_of(seen) is CarrierState.SILENT, seen.carrier.id)))
+        )
+        for name, members in by_worker.items()
     ]
     return sorted(workers, key=lambda worker: (-worker.started_unix_ms, worker.id))
 
@@ -138,7 +138,7 @@ def _carrier_row(seen: "CarrierSeen") -> tuple[str, ...]:
         "",
         f"{seen.leases}/{seen.carrier.capacity}",
         str(seen.reservations or "-"),
-        doing(seen).value,
+        state_of(seen).value,
         f"{lasting(seen.beat_age_ms)} ago",
     )
 
@@ -188,7 +188,7 @@ def _as_json(workers: list[WorkerSeen], rooms: list["RoomSummary"], counters: di
         "carriers": [
             asdict(seen.carrier)
             | {
-                "state": doing(seen).value,
+                "state": state_of(seen).value,
                 "leases": seen.leases,
                 "reservations": seen.reservations,
                 "cordoned": seen.cordoned,

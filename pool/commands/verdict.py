@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, assert_never
 from pool.base.text import printable
 from pool.commands.lengths import count_of, lasting
 from pool.commands.sentences import WORDS
-from pool.commands.states import Doing, doing
+from pool.commands.states import CarrierState, state_of
 
 if TYPE_CHECKING:
     from pool.journal import Decision
@@ -181,10 +181,10 @@ def _last_ignored(story: "Sequence[Decision]") -> str:
 
 def _who_could_take_it(carriers: "Sequence[CarrierSeen]") -> str:
     """Why a waiting room still waits, as far as carriers tell."""
-    alive = [what for what in map(doing, carriers) if what is not Doing.SILENT]
+    alive = [what for what in map(state_of, carriers) if what is not CarrierState.SILENT]
     if not alive:
         return "No carrier is alive: start one with `roompool worker`."
-    if free := alive.count(Doing.SERVING):
+    if free := alive.count(CarrierState.SERVING):
         return f"{count_of(free, 'carrier')} with a free slot; one should take it within a second."
     busy = ", ".join(sorted(what.value for what in alive))
     return f"No carrier has a free slot ({busy}): start more with `roompool worker`, or raise ROOMPOOL_CAPACITY."

@@ -32,7 +32,7 @@ class Moment(enum.Enum):
     BEFORE = "before"
     """Before the callers come: it is the weather in which they call."""
     ARRIVING = "arriving"
-    """While the callers come, at a random time in it."""
+    """While the callers come, one after the other, at a random time in it. Each leaves when it was answered."""
 
 
 class CannotStrike(Exception):
@@ -79,6 +79,7 @@ class Fault:
         prepare: What is done before the callers come.
         strike: Does it, and its end; returns when its cause is gone.
         calls: Callers in a trial, each in a room of its own.
+        every_s: For ARRIVING, the time between two callers.
         until_over: What must have come to pass, with the calls going on, before the callers ask again.
         is_hand_over: See `verdict.report`.
         limit_s: All must be well again so long after the cause is gone.
@@ -92,6 +93,7 @@ class Fault:
     moment: Moment = Moment.IN_CALL
     until_over: Callable[[Scene], Awaitable[None]] | None = field(default=None, repr=False)
     calls: int = 2
+    every_s: float = 0.0
     is_hand_over: bool = False
     limit_s: float = 30.0
 

@@ -77,7 +77,7 @@ def measured(
     later = later_grants(witness.stays, window.fence)
     joined_at = min((stay.seen_at for stay in later), default=None)
     heard_at = min((stay.heard_at for stay in later if stay.heard_at is not None), default=None)
-    silence_until = max(window.over_at, heard_at or 0.0)
+    silence_until = min(max(window.over_at, heard_at or 0.0), window.until)
     return CallMeasured(
         room=room,
         moves=max(0, len({stay.fence for stay in later}) - (0 if window.fence else 1)),

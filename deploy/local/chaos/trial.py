@@ -22,9 +22,6 @@ from pool.journal import Decision
 PHASE_S = 3.0
 """A lease, or three renewals: whatever turns in a worker has turned at least once within it."""
 
-ARRIVING_S = 1.2
-"""About as long as a crowd of callers takes to come in."""
-
 ENDED_S = 30.0
 """For voice sessions to have ended after the last caller left."""
 
@@ -71,48 +68,70 @@ async def _live_through(fault: Fault, scene: Scene, carriers: dict[str, str]) ->
     """From the first caller's coming to the last one's leaving. `carriers` learns who held which voice session."""
     async with asyncio.TaskGroup() as living:
 
-        def come() -> None:
-            for talk in scene.talks:
-                living.create_task(talk.live(), name=f"live_{talk.room}")
+        def come(talk: Talk) -> None:
+            living.create_task(talk.live(), name=f"live_{talk.room}")
 
         try:
             if fault.prepare is not None:
                 await fault.prepare(scene)
-            struck = await _strike(fault, scene, carriers, come)
-            if fault.until_over is not None:
-                await fault.until_over(scene)
-            await _each(
-                scene,
-                lambda talk: talk.be_served_again(struck, fault.limit_s, speaks_first=not fault.is_hand_over),
-            )
+            match fault.moment:
+                case Moment.IN_CALL:
+                    return await _in_call(fault, scene, come, carriers)
+                case Moment.BEFORE:
+                    return await _before(fault, scene, come)
+                case Moment.ARRIVING:
+                    return await _while_they_come(fault, scene, come)
+                case _:
+                    assert_never(fault.moment)
         finally:
             for talk in scene.talks:
                 talk.leave()
+
+
+Come = Callable[[Talk], None]
+
+
+async def _in_call(fault: Fault, scene: Scene, come: Come, carriers: dict[str, str]) -> Struck:
+    for talk in scene.talks:
+        come(talk)
+    await _each(scene, Talk.be_greeted)
+    carriers |= _tellers([await scene.site.story(talk.room) for talk in scene.talks])
+    await _random_phase(scene, PHASE_S)
+    struck = await fault.strike(scene)
+    await _all_served_again(fault, scene, struck)
     return struck
 
 
-async def _strike(fault: Fault, scene: Scene, carriers: dict[str, str], come: Callable[[], None]) -> Struck:
-    """Let the callers come and the fault strike, in the fault's own order."""
-    match fault.moment:
-        case Moment.IN_CALL:
-            come()
-            await _each(scene, Talk.be_greeted)
-            carriers |= _tellers([await scene.site.story(talk.room) for talk in scene.talks])
-            await _random_phase(scene, PHASE_S)
-            return await fault.strike(scene)
-        case Moment.BEFORE:
-            struck = await fault.strike(scene)
-            come()
-            await _each(scene, Talk.came)
-            return struck
-        case Moment.ARRIVING:
-            come()
-            await _random_phase(scene, ARRIVING_S)
-            struck = await fault.strike(scene)
-            await _each(scene, Talk.came)
-            return struck
-        case _:
-            assert_never(fault.moment)
+async def _before(fault: Fault, scene: Scene, come: Come) -> Struck:
+    struck = await fault.strike(scene)
+    for talk in scene.talks:
+        come(talk)
+    await _each(scene, Talk.came)
+    if fault.until_over is not None:
+        await fault.until_over(scene)
+    await _all_served_again(fault, scene, struck)
+    return struck
+
+
+async def _while_they_come(fault: Fault, scene: Scene, come: Come) -> Struck:
+    async def call(talk: Talk, after_s: float) -> None:
+        await asyncio.sleep(after_s)  # callers do not come at once
+        come(talk)
+        await talk.came()
+        now = asyncio.get_running_loop().time()
+        await talk.be_served_again(Struck(at=now, over_at=now), fault.limit_s, speaks_first=True)
+        talk.leave()
+
+    async with asyncio.TaskGroup() as calls:
+        for number, talk in enumerate(scene.talks):
+            calls.create_task(call(talk, number * fault.every_s), name=f"call_{talk.room}")
+        await _random_phase(scene, fault.every_s * len(scene.talks))
+        return await fault.strike(scene)
+
+
+async def _all_served_again(fault: Fault, scene: Scene, struck: Struck) -> None:
+    speaks_first = not fault.is_hand_over
+    await _each(scene, lambda talk: talk.be_served_again(struck, fault.limit_s, speaks_first=speaks_first))
 
 
 async def _random_phase(scene: Scene, within_s: float) -> None:

@@ -23,6 +23,7 @@ async def strike(scene: Scene) -> Struck:
     site = scene.site
     loop = asyncio.get_running_loop()
     at = loop.time()
+    dead_before = {one.carrier.id for one in await site.carriers() if not is_alive(one.carrier.pid)}
     seen: dict[str, int] = {}
     broken = []
     async with site.caller(POISON_ROOMS) as bait:
@@ -32,7 +33,7 @@ async def strike(scene: Scene) -> Struck:
             )
         except SiteFailed:
             broken.append(f"{bait.room_name} was not quarantined within {SET_ASIDE_S:.0f} s")
-    killed = frozenset(carrier for carrier, pid in seen.items() if not is_alive(pid))
+    killed = frozenset(carrier for carrier, pid in seen.items() if not is_alive(pid)) - dead_before
     if len(killed) > DEATHS:
         broken.append(f"{len(killed)} carriers died in {bait.room_name}, not {DEATHS}")
     moves: Mapping[str, int] = {talk.room: len(killed) for talk in scene.talks}

@@ -90,10 +90,11 @@ FAULTS = (
     Fault(name="worker-frozen", what="a whole worker stands still for 5 s", strike=freeze_worker),
     Fault(
         name="joins-with-a-kill",
-        what="30 callers come at once, and a carrier is killed among them",
+        what="30 callers come within 24 s, and a carrier is killed among them",
         strike=kill_among_joins,
         moment=Moment.ARRIVING,
         calls=30,
+        every_s=0.8,
         limit_s=60.0,
     ),
 )

@@ -40,6 +40,14 @@ class Model:
     hung_up: dict[str, set[str]] = field(default_factory=dict)
     """Room whose call a person wants ended, to whom it was for; until its owner gives it up or it is granted anew."""
     drained: set[str] = field(default_factory=set)
+    """Workers that are to drain."""
+    beats: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    """Carrier to what it said last: its worker, and whether it drains."""
+
+    def drains(self, carrier: str) -> bool:
+        """Whether Redis knows that a carrier is to get no more rooms."""
+        worker, is_draining = self.beats.get(carrier, ("", False))
+        return is_draining or worker in self.drained
 
     def remember(self, sid: str, texts: list[str]) -> None:
         """Add to the memory of a life, within its bounds."""

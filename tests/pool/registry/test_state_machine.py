@@ -341,7 +341,7 @@ def test_ownership_in_any_order(machine: type[Ownership]) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=70,
+            max_examples=60,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -15,6 +15,7 @@ class Carrying(Notes):
         told = await self.world.beat(holder.id, worker=holder.worker, capacity=CAPACITY, draining=draining)
 
         assert told == (holder.worker in self.model.drained)
+        self.model.beats[holder.id] = (holder.worker, draining)
 
     async def claim(self, index: int, is_heard: bool) -> None:
         carrier = self.carriers[index]
@@ -28,6 +29,8 @@ class Carrying(Notes):
         if not isinstance(answer, Grant):
             await self.refused(carrier, answer, waiting)
             return
+        # Who drains gets nothing. Ends with its record, until its next beat.
+        assert not self.model.drains(carrier.id)
         # Age order: nobody who waited longer was passed over. (A lease of its own that ended is noticed by the claim.)
         assert all(answer.wanted_unix_ms <= wanted for wanted in waiting)
         # A finished life is never granted. Ends with the tombstones: an hour, or a loss of data.
@@ -61,7 +64,7 @@ class Carrying(Notes):
                 now = await self.reading()
                 assert len(now.owned_by(carrier.id)) + len(now.reserved_for(carrier.id)) >= CAPACITY
             case NoGrant.DRAINING:
-                assert carrier.is_draining or carrier.worker in self.model.drained or self.has_failed_over
+                assert self.model.drains(carrier.id)
             case _:
                 assert answer is NoGrant.NOTHING
                 assert not waiting

@@ -127,6 +127,8 @@ class Story(HandingOver):
         match kind:
             case "finished":
                 self.model.finished.discard(name)
+            case "carrier":
+                self.model.beats.pop(name, None)
             case "memory":
                 self.model.memory.pop(name, None)
             case "drained":

@@ -25,8 +25,7 @@ class HandingOver(Carrying):
         assert (state.next, state.is_next_ready) == (offered.next, offered.ready)
         assert offered.next != carrier.id
         assert grant.room not in self.model.hung_up or self.has_failed_over
-        taker = self.holder(offered.next)
-        assert taker is None or taker.worker not in self.model.drained
+        assert not self.model.drains(offered.next)
         self.reached.add("offered")
 
     def holder(self, carrier: str) -> Holder | None:
@@ -53,6 +52,7 @@ class HandingOver(Carrying):
                 continue
             if carrier.in_use >= CAPACITY or how == "decline":
                 assert await self.world.rooms.decline(*one, bar_ms=1000)
+                assert (after := await self.look(offer.room)) is not None and after.next is None
             elif how == "ready":
                 is_over = offer.sid in self.model.finished
                 assert await self.world.rooms.stand_ready(*one) != is_over
@@ -81,6 +81,8 @@ class HandingOver(Carrying):
         withdrawn = await self.world.rooms.withdraw(carrier.id, grant.room, grant.fence)
         is_offered = before is not None and before.next is not None
         assert withdrawn == (self.is_owner(carrier, grant, before) and is_offered)
+        if withdrawn:
+            assert (after := await self.look(grant.room)) is not None and after.next is None
 
     async def pass_on(self, index: int, pick: int, is_heard: bool) -> None:
         carrier = self.carriers[index]
@@ -129,9 +131,8 @@ class HandingOver(Carrying):
         for number in range(CARRIERS):
             await self.beat(number, draining=number == index)
         await self.offer(index, pick)
-        if is_raced:  # by claims of the one that is asked and has not looked yet
-            await self.everybody_claims()
-            await self.everybody_claims()
+        if is_raced:
+            await self.race(index)
         for number in range(CARRIERS):
             await self.attend(number, "ready")
         await self.pass_on(index, pick, is_heard)
@@ -139,6 +140,15 @@ class HandingOver(Carrying):
         for number in range(CARRIERS):
             await self.attend(number, "wait")
         await self.beat(index, draining=False)
+
+    async def race(self, owner: int) -> None:
+        """Whoever is asked has not looked yet, and claims what it can."""
+        for grant in self.carriers[owner].held.values():
+            state = await self.look(grant.room)
+            for number, holder in enumerate(self.carriers):
+                if state is not None and state.next == holder.id:
+                    for _ in range(CAPACITY):
+                        await self.claim(number, is_heard=True)
 
     async def act_with_a_stale_fence(self, number: int, how: Release) -> None:
         """Whoever shows a fence below the stored one changes nothing. Survives the loss of data."""

@@ -21,7 +21,7 @@ Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class SentinelPlace:
+class SentinelUrl:
     """Sentinels, and what they are asked for."""
 
     sentinels: tuple[Address, ...]
@@ -32,13 +32,13 @@ class SentinelPlace:
     """How to talk to the server once its address is known: scheme, user, database and options; its host is none."""
 
 
-def is_of_sentinels(url: str) -> bool:
+def is_sentinel_url(url: str) -> bool:
     """Whether the URL names sentinels instead of a server."""
     return url.partition("://")[0] in ("redis+sentinel", "rediss+sentinel")
 
 
-def sentinel_place(url: str) -> SentinelPlace:
-    """Read a URL for which `is_of_sentinels` holds.
+def parse_sentinel_url(url: str) -> SentinelUrl:
+    """Read a URL for which `is_sentinel_url` holds.
 
     Raises:
         ValueError: what is wrong with it, in words that repeat nothing of it: it may hold a password.
@@ -54,7 +54,7 @@ def sentinel_place(url: str) -> SentinelPlace:
         raise ValueError("has a database that is no number")
     given = dict(parse_qsl(query))
     username, password = (given.pop(f"sentinel_{name}", None) for name in ("username", "password"))
-    return SentinelPlace(
+    return SentinelUrl(
         sentinels=tuple(_address(host) for host in hosts.split(",")),
         service=unquote(service),
         username=username,
@@ -67,8 +67,8 @@ def check_redis_url(url: str) -> None:
     """Raise ValueError, with words that repeat nothing of the URL, unless it is of one of the forms above."""
     if not url.startswith(SCHEMES):
         raise ValueError(f"begins with none of {', '.join(SCHEMES)}")
-    if is_of_sentinels(url):
-        sentinel_place(url)
+    if is_sentinel_url(url):
+        parse_sentinel_url(url)
         return
     try:
         parts = urlsplit(url)
@@ -84,9 +84,10 @@ def check_redis_url(url: str) -> None:
 
 def shown(url: str) -> str:
     """Where Redis is, without the passwords that a URL may hold: for a line to a person."""
-    if is_of_sentinels(url):
-        place = sentinel_place(url)
-        return f"{place.service} of the sentinels {', '.join(f'{host}:{port}' for host, port in place.sentinels)}"
+    if is_sentinel_url(url):
+        sentinel_url = parse_sentinel_url(url)
+        hosts = ", ".join(f"{host}:{port}" for host, port in sentinel_url.sentinels)
+        return f"{sentinel_url.service} of the sentinels {hosts}"
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or SERVER_PORT}" if parts.hostname else parts.path
 

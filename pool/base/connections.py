@@ -19,7 +19,7 @@ from redis.asyncio.connection import AbstractConnection, RedisSSLContext
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from redis.utils import str_if_bytes
 
-from pool.base.addresses import SentinelPlace, check_redis_url, checks_certificate, is_of_sentinels, sentinel_place
+from pool.base.addresses import SentinelUrl, check_redis_url, checks_certificate, is_sentinel_url, parse_sentinel_url
 from pool.base.errors import SettingsInvalid
 from pool.base.outage import is_of_a_replica
 from pool.base.sentinels import ASK_LIMIT_S, NotPrimary, Sentinels
@@ -71,8 +71,8 @@ def redis_connections(url: str, limits: ConnectionLimits, **options: Any) -> Blo
 
 
 def _pool(url: str, limits: ConnectionLimits, options: dict[str, Any]) -> "_ServerPool":
-    place = sentinel_place(url) if is_of_sentinels(url) else None
-    server_url = place.server_url if place else url
+    sentinel_url = parse_sentinel_url(url) if is_sentinel_url(url) else None
+    server_url = sentinel_url.server_url if sentinel_url else url
     if not server_url.startswith("unix:"):  # redis-py knows no keepalive for a path
         options["socket_keepalive"] = True
     if server_url.startswith("rediss:"):  # it checks no host name in TLS unless asked
@@ -83,12 +83,12 @@ def _pool(url: str, limits: ConnectionLimits, options: dict[str, Any]) -> "_Serv
         "socket_connect_timeout": limits.connect_s,
         "socket_timeout": limits.answer_s,
     }
-    if place is None:
+    if sentinel_url is None:
         return _ServerPool.from_url(server_url, **options)
-    return _PrimaryPool.from_url(server_url, place=place, **options)
+    return _PrimaryPool.from_url(server_url, sentinel_url=sentinel_url, **options)
 
 
-class _Heeding(AbstractConnection):
+class _Cancellable(AbstractConnection):
     """A connection whose sends let no cancellation get lost, and which does not outlive a refused write."""
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
@@ -114,19 +114,19 @@ class _Heeding(AbstractConnection):
             raise NotPrimary("the server is a replica") from None
 
 
-class _HeedingConnection(_Heeding, Connection):
+class _CancellableConnection(_Cancellable, Connection):
     pass
 
 
-class _HeedingTLSConnection(_Heeding, SSLConnection):
+class _CancellableTLSConnection(_Cancellable, SSLConnection):
     pass
 
 
-class _HeedingUnixConnection(_Heeding, UnixDomainSocketConnection):
+class _CancellableUnixConnection(_Cancellable, UnixDomainSocketConnection):
     pass
 
 
-class _ToPrimary(_Heeding):
+class _PrimaryOnly(_Cancellable):
     """A connection that a sentinel's word has led to: it is kept only if the server agrees."""
 
     async def on_connect(self) -> None:
@@ -140,11 +140,11 @@ class _ToPrimary(_Heeding):
             raise NotPrimary("the server is a replica")
 
 
-class _PrimaryConnection(_ToPrimary, Connection):
+class _PrimaryConnection(_PrimaryOnly, Connection):
     pass
 
 
-class _PrimaryTLSConnection(_ToPrimary, SSLConnection):
+class _PrimaryTLSConnection(_PrimaryOnly, SSLConnection):
     pass
 
 
@@ -152,9 +152,9 @@ class _ServerPool(BlockingConnectionPool):
     """Connections to one address."""
 
     KINDS: ClassVar[Mapping[type[AbstractConnection], type[AbstractConnection]]] = {
-        Connection: _HeedingConnection,
-        SSLConnection: _HeedingTLSConnection,
-        UnixDomainSocketConnection: _HeedingUnixConnection,
+        Connection: _CancellableConnection,
+        SSLConnection: _CancellableTLSConnection,
+        UnixDomainSocketConnection: _CancellableUnixConnection,
     }
 
     def __init__(self, connection_class: type[AbstractConnection] = Connection, **options: Any) -> None:
@@ -178,17 +178,19 @@ class _PrimaryPool(_ServerPool):
         SSLConnection: _PrimaryTLSConnection,
     }
 
-    def __init__(self, *, place: SentinelPlace, **options: Any) -> None:
+    def __init__(self, *, sentinel_url: SentinelUrl, **options: Any) -> None:
         super().__init__(**options)
-        self._sentinels = Sentinels(place.service, [self._to_sentinel(place, *one) for one in place.sentinels])
+        self._sentinels = Sentinels(
+            sentinel_url.service, [self._to_sentinel(sentinel_url, *one) for one in sentinel_url.sentinels]
+        )
 
-    def _to_sentinel(self, place: SentinelPlace, host: str, port: int) -> AbstractConnection:
+    def _to_sentinel(self, sentinel_url: SentinelUrl, host: str, port: int) -> AbstractConnection:
         of_servers = ("db", "username", "password", "health_check_interval", "encoding_errors")
         options = {name: value for name, value in self.connection_kwargs.items() if name not in of_servers}
-        options |= {"host": host, "port": port, "username": place.username, "password": place.password}
+        options |= {"host": host, "port": port, "username": sentinel_url.username, "password": sentinel_url.password}
         options |= {"decode_responses": True, "socket_connect_timeout": ASK_LIMIT_S, "socket_timeout": ASK_LIMIT_S}
         is_secure = issubclass(self.connection_class, SSLConnection)
-        return (_HeedingTLSConnection if is_secure else _HeedingConnection)(**options)
+        return (_CancellableTLSConnection if is_secure else _CancellableConnection)(**options)
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         """Connect, unless it is connected to the primary of now."""

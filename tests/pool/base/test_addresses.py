@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool.base.addresses import SentinelPlace, check_redis_url, is_of_sentinels, sentinel_place, shown
+from pool.base.addresses import SentinelUrl, check_redis_url, is_sentinel_url, parse_sentinel_url, shown
 
 TAKEN = [
     "redis://127.0.0.1:6379/0",
@@ -53,7 +53,7 @@ def test_what_is_wrong_is_said_without_repeating_it(url: str, why: str) -> None:
 def test_sentinels_have_hosts_a_service_and_passwords_of_their_own() -> None:
     """What is the servers' goes into a plain URL, whose host is none; what is the sentinels' stays out of it."""
     url = "redis+sentinel://me:p%40ss@a,b:26380,[::1]:1/my%20calls/3?sentinel_password=%2Fs&sentinel_username=u&x=1"
-    assert sentinel_place(url) == SentinelPlace(
+    assert parse_sentinel_url(url) == SentinelUrl(
         sentinels=(("a", 26379), ("b", 26380), ("::1", 1)),
         service="my calls",
         username="u",
@@ -64,8 +64,8 @@ def test_sentinels_have_hosts_a_service_and_passwords_of_their_own() -> None:
 
 def test_tls_to_sentinels_is_tls_to_servers() -> None:
     """And without a word it is the first database."""
-    place = sentinel_place("rediss+sentinel://a/calls?ssl_ca_certs=/x.pem")
-    assert place.server_url == "rediss://primary.invalid/0?ssl_ca_certs=%2Fx.pem"
+    sentinel_url = parse_sentinel_url("rediss+sentinel://a/calls?ssl_ca_certs=/x.pem")
+    assert sentinel_url.server_url == "rediss://primary.invalid/0?ssl_ca_certs=%2Fx.pem"
 
 
 @pytest.mark.parametrize(
@@ -91,4 +91,4 @@ def test_no_text_is_worse_than_refused(rest: str, scheme: str) -> None:
     except ValueError:
         return
     assert isinstance(shown(url), str)
-    assert not is_of_sentinels(url) or sentinel_place(url).sentinels
+    assert not is_sentinel_url(url) or parse_sentinel_url(url).sentinels

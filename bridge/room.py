@@ -129,9 +129,7 @@ class AgentRoom:
 
     def prepare(self) -> None:
         """Make what can be made before the join. The first time in a process this starts the SDK's media engine."""
-        if self._track is None:
-            self._source = rtc.AudioSource(RATE_HZ, 1, queue_size_ms=self._spec.queue_ms)
-            self._track = rtc.LocalAudioTrack.create_audio_track(self._spec.track_name, self._source)
+        self._made_track()
 
     async def join(self, *, limit_s: float = CONNECT_LIMIT_S) -> tuple[str, list[Person]]:
         """Join, and return the sid of the room's life that we are in, and who is there already.
@@ -166,13 +164,11 @@ class AgentRoom:
         Raises:
             RoomUnreachable: the room did not take it in time.
         """
-        self.prepare()
-        assert self._track is not None
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         options.audio_encoding.max_bitrate = self._spec.max_bitrate
         try:
             self._publication = await see_through(
-                self._room.local_participant.publish_track(self._track, options),
+                self._room.local_participant.publish_track(self._made_track(), options),
                 name="publish_track",
                 limit_s=SDK_LIMIT_S,
             )
@@ -249,6 +245,12 @@ class AgentRoom:
             source, self._source = self._source, None
             if source is not None:
                 await source.aclose()
+
+    def _made_track(self) -> rtc.LocalAudioTrack:
+        if self._track is None:
+            self._source = rtc.AudioSource(RATE_HZ, 1, queue_size_ms=self._spec.queue_ms)
+            self._track = rtc.LocalAudioTrack.create_audio_track(self._spec.track_name, self._source)
+        return self._track
 
     async def _connect(self, options: rtc.RoomOptions) -> None:
         await self._room.connect(self._spec.url, self._permit.token(), options)

@@ -156,16 +156,18 @@ class HeldCall:
         self._obey()
 
     def answered(self, answer: Renewal, *, sent_at: float) -> None:
-        """Take in the registry's answer."""
+        """Take in the registry's answer. Once the call has ended it means nothing: it may have crossed the release."""
+        if self.over.is_set():
+            return
         self._lease.answered(answer, sent_at=sent_at, now=self._loop.time())
         self._obey()
         if answer is Renewal.HANG_UP:
-            if not self.stop.is_asked:
-                self._carrier.tell(self.grant.room, "must_leave", {"reason": "hang_up"})
-            self.stop.ask(Ending.HUNG_UP)
+            self._leave(Ending.HUNG_UP, reason="hang_up")
 
     def unanswered(self, *, sent_at: float) -> None:
         """Note that there was none."""
+        if self.over.is_set():
+            return
         self._lease.failed(sent_at=sent_at, now=self._loop.time())
         self._obey()
 
@@ -186,6 +188,10 @@ class HeldCall:
             self._state = state
         leave = self._lease.must_leave(now)
         if leave is not None:
-            if not self.stop.is_asked:
-                self._carrier.tell(self.grant.room, "must_leave", {"reason": leave.value})
-            self.stop.ask(ENDINGS[leave])
+            self._leave(ENDINGS[leave], reason=leave.value)
+
+    def _leave(self, ending: Ending, *, reason: str) -> None:
+        """Have the call leave, and tell it once."""
+        if not self.stop.is_asked:
+            self._carrier.tell(self.grant.room, "must_leave", {"reason": reason})
+        self.stop.ask(ending)

@@ -38,7 +38,9 @@ AGAIN_S = 0.1
 class StandBy:
     """Permit, Journal and Cue of a call that may be passed to us; with the grant it is a held call like any other."""
 
-    def __init__(self, carrier_id: str, offer: Offer, rooms: Rooms, *, tell: Tell, take: Callable[[Grant], HeldCall]):
+    def __init__(
+        self, carrier_id: str, offer: Offer, rooms: Rooms, *, tell: Tell, take: Callable[[Grant], HeldCall]
+    ) -> None:
         """`take` makes the carrier hold the room of a grant, under a lease that is in doubt until it is renewed."""
         self.offer = offer
         self.stop = Stop()

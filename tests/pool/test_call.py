@@ -133,6 +133,16 @@ async def test_a_broken_connection_is_confirmed_only_by_an_answer() -> None:
     assert teller.renewals == 2
 
 
+async def test_a_call_that_has_ended_is_told_nothing_more() -> None:
+    """A renewal that crosses its release on the way finds the room given up: that is no loss, and no line for `why`."""
+    teller = Teller()
+    call = held_call(teller, sent_at=_now())
+    call.over.set()
+    call.answered(Renewal.LOST, sent_at=_now())
+    call.unanswered(sent_at=_now())
+    assert (teller.told, call.stop.is_asked) == ([], False)
+
+
 async def test_without_an_answer_nothing_is_confirmed() -> None:
     """Not even a lease that is still running, in a room that was never lost."""
     teller = Teller()

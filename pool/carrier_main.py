@@ -15,6 +15,7 @@ from typing import NoReturn
 if __name__ == "__main__" and str(Path(__file__).resolve().parents[1]) not in sys.path:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started from a checkout that is not installed
 
+from pool.series_files import reserve_for_this_process
 from pool.tether import (
     EXIT_PANIC,
     EXIT_PARENT_GONE,
@@ -28,6 +29,8 @@ from pool.tether import (
     write_or_drop,
 )
 
+SERIES_CURE = "make room in TMPDIR, where /metrics gathers them; calls go on without"
+
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
@@ -40,6 +43,7 @@ def main(words: list[str]) -> NoReturn:
     hear_parent(birth.orders_fd, orders)
     os.set_blocking(birth.reports_fd, False)
     leave_out_rich()
+    has_series = reserve_for_this_process()  # before anything loads prometheus-client
 
     from pool.base import logs
     from pool.base.environment import environment
@@ -55,6 +59,11 @@ def main(words: list[str]) -> NoReturn:
     except SettingsInvalid as error:
         write_or_drop(birth.reports_fd, line_of(Refusal(error.problems)))
         os._exit(EXIT_SETTINGS)
+
+    if not has_series:
+        import structlog
+
+        structlog.get_logger().warning("series_left_out", carrier=birth.carrier, cure=SERIES_CURE)
 
     from pool.worker import run_carrier
 

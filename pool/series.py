@@ -21,6 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from pool.base.errors import SettingsInvalid
+from pool.series_files import FIRST_BYTES, reserve
 
 log = structlog.get_logger()
 
@@ -119,7 +120,18 @@ def _remove_left_over(place: Path) -> None:
                 shutil.rmtree(folder)
 
 
+def _used(file: Path) -> int:
+    """How many bytes of a file hold series, by its own word and no more than there are; 0 without the file."""
+    try:
+        with file.open("rb") as raw:
+            used: int = struct.unpack("i", raw.read(4))[0]
+        return min(used, file.stat().st_size)
+    except FileNotFoundError:
+        return 0
+
+
 def _add(file: Path, to: Path) -> None:
+    reserve(to, max(FIRST_BYTES, _used(to) + _used(file)))
     total = _FILE(str(to))
     try:
         for key, value, _, _ in _FILE.read_all_values_from_file(str(file)):

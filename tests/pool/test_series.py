@@ -1,6 +1,8 @@
 """The series of a worker: what carriers wrote into files, living and dead."""
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pool.series import CarrierSeries, series_folder
+from pool.series_files import KINDS, reserve_for_this_process
 
 CARRIER = """
 import os
@@ -82,3 +85,61 @@ def test_the_folder_goes_with_its_worker(tmp_path: Path, monkeypatch: pytest.Mon
             (left_over / "lock").touch()
         assert list(tmp_path.iterdir()) == [used]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_place_is_taken_before_anything_is_written(tmp_path: Path) -> None:
+    """A store into a mapped page that a full disk has no place for would end a carrier, or the parent and all of its
+    carriers, by SIGBUS."""
+    code = f"from pool.series_files import reserve_for_this_process as reserve\nassert reserve()\n{CARRIER}"
+    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=60)
+    assert [file.name for file in tmp_path.iterdir() if is_sparse(file)] == []
+    CarrierSeries(tmp_path).bury(int(done.stdout))
+    assert [file.name for file in tmp_path.iterdir()] != []
+    assert [file.name for file in tmp_path.iterdir() if is_sparse(file)] == []
+    assert values(tmp_path)["calls_total,caller_left"] == 3
+
+
+def test_a_full_disk_costs_the_series_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a carrier that starts, and of one that died; what was counted before stays."""
+    CarrierSeries(tmp_path).bury(carried(tmp_path))
+    pid = carried(tmp_path)
+    (tmp_path / "counter_dead.db").write_bytes((tmp_path / "counter_dead.db").read_bytes()[:4096])
+    before = values(tmp_path)["calls_total,caller_left"]
+    monkeypatch.setattr("pool.series_files.FIRST_BYTES", 1 << 20)
+    monkeypatch.setattr("pool.series.FIRST_BYTES", 1 << 20)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # as a full disk: what does not fit is an error
+    try:
+        CarrierSeries(tmp_path).bury(pid)
+        environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+        assert not reserve_for_this_process(environ)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert environ == {}
+    assert list(tmp_path.glob(f"*_{os.getpid()}.db")) == []
+    assert (tmp_path / "counter_dead.db").stat().st_size == 4096
+    assert values(tmp_path)["calls_total,caller_left"] == before == 6
+
+
+def test_each_kind_of_series_has_its_place() -> None:
+    """A carrier writes into no file that `KINDS` does not name."""
+    code = """
+import os, pathlib, sys
+import bridge, pool.metrics, pool.worker
+names = sorted(file.name.rpartition("_")[0] for file in pathlib.Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).iterdir())
+print(*names)
+"""
+    with series_folder() as folder:
+        env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)}
+        (folder / "lock").unlink()
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == sorted(KINDS), done.stderr
+
+
+def is_sparse(file: Path) -> bool:
+    """Whether a part of it has no place on the disk."""
+    facts = file.stat()
+    return facts.st_blocks * 512 < facts.st_size

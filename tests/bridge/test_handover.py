@@ -167,14 +167,3 @@ async def test_a_successor_that_may_not_join_does_not(harness: Harness) -> None:
         outcome = await two.successor
         assert len(two.caller.witness.stays) == 1
     assert (outcome.ending, outcome.joined_ms) == (Ending.LEASE_LOST, None)
-
-
-async def test_a_person_can_hang_the_agent_up(harness: Harness) -> None:
-    """As if the agent had: the room is left and the voice session ended."""
-    async with harness.caller() as caller, harness.call() as call:
-        await caller.agent_heard()
-        harness.stop.ask(Ending.HUNG_UP)
-        outcome = await call
-        await caller.agent_gone()
-    assert outcome.ending is Ending.HUNG_UP
-    assert harness.simulator.sessions()[0].ended_by_session_end

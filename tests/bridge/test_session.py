@@ -114,15 +114,16 @@ async def test_an_agent_that_hangs_up_ends_the_call(harness: Harness) -> None:
     assert outcome.ending is Ending.AGENT_HUNG_UP
 
 
-async def test_the_owner_ends_a_call_with_its_own_reason(harness: Harness) -> None:
-    """A lost lease, a drain: the room is left and the voice session ended."""
+@pytest.mark.parametrize("reason", [Ending.LEASE_LOST, Ending.STOPPED, Ending.HUNG_UP])
+async def test_the_owner_ends_a_call_with_its_own_reason(harness: Harness, reason: Ending) -> None:
+    """A lost lease, a drain, a person: the room is left and the voice session ended."""
     async with harness.caller() as caller, harness.call() as call:
-        await caller.agent_seen()
-        harness.stop.ask(Ending.LEASE_LOST)
+        await caller.agent_heard()
+        harness.stop.ask(reason)
         outcome = await call
         await caller.agent_gone()
-    assert outcome.ending is Ending.LEASE_LOST
-    assert all(session.ended_by_session_end for session in harness.simulator.sessions())
+    assert outcome.ending is reason
+    assert harness.simulator.sessions()[0].ended_by_session_end
 
 
 async def test_a_room_deleted_by_the_operator_is_over(harness: Harness) -> None:

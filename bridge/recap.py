@@ -44,12 +44,19 @@ class Memory:
         lines: deque[str] = deque()
         size = 0
         for turn in reversed(self._turns):
-            line = f"{turn.who}{_cut(turn)}: {json.dumps(turn.text, ensure_ascii=False)}"
+            line = f"{turn.who}{_cut(turn)}: {_quoted(turn.text)}"
             size += len(line.encode()) + 1
             if size > MAX_RECAP_BYTES:
                 break
             lines.appendleft(line)
         return prompt + INTRODUCTION + "\n".join(lines) if lines else prompt
+
+
+def _quoted(text: str) -> str:
+    """A JSON string on one line, whatever was said: what JSON alone would leave as it is and begins a new line for some
+    readers (U+2028, U+0085), turns the order of what follows, or is no UTF-8 (a surrogate), is escaped as well."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in quoted)
 
 
 def _cut(turn: Said) -> str:

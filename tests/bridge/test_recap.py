@@ -41,3 +41,19 @@ def test_a_recap_is_bounded_and_every_turn_stays_one_quoted_line(texts: list[str
     lines = recap.removeprefix(INTRODUCTION).split("\n") if recap else []
     assert len(lines) <= MAX_TURNS
     assert all(isinstance(json.loads(line.removeprefix("caller: ")), str) for line in lines)
+
+
+@given(st.text(alphabet=st.characters(), min_size=1, max_size=MAX_TURN_CHARS).filter(str.strip))
+def test_a_turn_is_one_line_to_whoever_reads_it(text: str) -> None:
+    """Also where lines end at more than a line feed, and characters that nobody sees count as words; and it can be
+    sent, whatever another hand has put into the memory."""
+    (line,) = Memory([Said("caller", text)]).extend("p").removeprefix("p" + INTRODUCTION).splitlines()
+    assert line.isprintable()
+    assert json.loads(line.removeprefix("caller: ")) == text.strip()
+    line.encode()
+
+
+def test_half_a_surrogate_pair_costs_no_call() -> None:
+    """A stored text may spell one out; each owner of the room would fail on it, until the room is quarantined."""
+    line = Memory([Said("caller", "a\ud800b\u2028c")]).extend("").splitlines()[-1]
+    assert line == r'caller: "a\ud800b\u2028c"'

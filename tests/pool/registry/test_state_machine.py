@@ -35,6 +35,7 @@ place = st.integers(0, 2)
 age = st.sampled_from([0, 0, 0, 0, 1, 2])  # how many lives ago: mostly the present one
 mostly = st.sampled_from([True, True, True, False])
 how_released = st.sampled_from(["again", "failed", "excused", "rested", "gone"])
+twist = st.sampled_from(["none", "none", "race", "decline", "withdraw"])
 stale_release = st.sampled_from([Again(failed=True), Again(failed=False), Rested({}), Gone({})])
 
 REACHED = {"offered", "stood ready", "passed", "taken over", "stray", "reaped", "failed over"}
@@ -130,9 +131,9 @@ class Ownership(RuleBasedStateMachine):
     def pass_on(self, index: int, pick: int, is_heard: bool) -> None:
         self.act(self.story.pass_on(index, pick, is_heard))
 
-    @rule(index=carrier, pick=place, is_heard=st.booleans(), is_raced=st.booleans())
-    def hand_over(self, index: int, pick: int, is_heard: bool, is_raced: bool) -> None:
-        self.act(self.story.hand_over(index, pick, is_heard, is_raced))
+    @rule(index=carrier, pick=place, is_heard=st.booleans(), twist=twist)
+    def hand_over(self, index: int, pick: int, is_heard: bool, twist: str) -> None:
+        self.act(self.story.hand_over(index, pick, is_heard, twist))
 
     # -- Time, people and Redis
 

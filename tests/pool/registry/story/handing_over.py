@@ -120,9 +120,13 @@ class HandingOver(Carrying):
             carrier.until[grant.room] = 0  # it is mute from when it asked, until a renewal tells
         self.reached.add("passed")
 
-    async def hand_over(self, index: int, pick: int, is_heard: bool, is_raced: bool) -> None:
-        """The whole of it, as far as it comes; each step is acted alone as well."""
-        if not is_raced:
+    async def hand_over(self, index: int, pick: int, is_heard: bool, twist: str) -> None:
+        """The whole of it, as far as it comes; each step is acted alone as well.
+
+        Args:
+            twist: "race" lets who is asked claim before it looks; "decline" and "withdraw" is what one side does.
+        """
+        if twist != "race":
             await self.everybody_claims()
         owners = [number for number, holder in enumerate(self.carriers) if holder.held]
         if not owners:
@@ -131,10 +135,12 @@ class HandingOver(Carrying):
         for number in range(CARRIERS):
             await self.beat(number, draining=number == index)
         await self.offer(index, pick)
-        if is_raced:
+        if twist == "race":
             await self.race(index)
         for number in range(CARRIERS):
-            await self.attend(number, "ready")
+            await self.attend(number, "decline" if twist == "decline" else "ready")
+        if twist == "withdraw":
+            await self.withdraw(index, pick)
         await self.pass_on(index, pick, is_heard)
         await self.renew(index, set(), is_heard=not is_heard)
         for number in range(CARRIERS):
@@ -149,6 +155,9 @@ class HandingOver(Carrying):
                 if state is not None and state.next == holder.id:
                     for _ in range(CAPACITY):
                         await self.claim(number, is_heard=True)
+                    now = await self.reading()
+                    taken = len(now.owned_by(holder.id)) + len(now.reserved_for(holder.id))
+                    assert taken <= CAPACITY or self.has_lost_data
 
     async def act_with_a_stale_fence(self, number: int, how: Release) -> None:
         """Whoever shows a fence below the stored one changes nothing. Survives the loss of data."""

@@ -15,7 +15,7 @@ from pool.registry.connect import lease_redis
 from tests.peers.pids import is_alive, until_gone
 from tests.pool.workers import LIMIT_S, until, worker_at
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 SDK = "google/_upb"
 """What LiveKit's SDK speaks with its native part; the latter is loaded with the first call only."""
@@ -63,7 +63,7 @@ async def test_the_parent_is_small_and_loads_no_sdk(redis_url: str, tmp_path: Pa
     async with worker_at(redis_url, tmp_path) as worker:
         await worker.ready()
         (ready,) = worker.child.events("worker_ready")
-        assert ready.facts["carriers"] == list(worker.pids) == [f"{worker.id}-1", f"{worker.id}-2"]
+        assert ready.facts["carriers"] == sorted(worker.pids) == [f"{worker.id}-1", f"{worker.id}-2"]
         assert (ready.facts["processes"], ready.facts["capacity"]) == (2, 8)
         assert SDK not in maps(worker.child.pid)
         assert all(SDK in maps(pid) for pid in worker.pids.values())

@@ -14,6 +14,8 @@ import pytest
 from deploy.local.ports import free_port
 from pool.tether import EXIT_FORCED, Birth
 
+pytestmark = pytest.mark.timeout(120)
+
 DEAF = """
 import asyncio, signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # as carrier_main does before it loads what we load here
@@ -82,7 +84,7 @@ async def carrier_of(
     os.close(reports)
     try:
         with os.fdopen(reports_fd, "rb") as lines:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(40):
                 while b'"report"' not in await asyncio.to_thread(lines.readline):
                     pass
             yield process
@@ -96,7 +98,7 @@ async def carrier_of(
 async def stopped(process: asyncio.subprocess.Process) -> tuple[int, Events]:
     """Ask it to stop, and wait: its status and what it said."""
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(40):
         _, said = await process.communicate()
     assert process.returncode is not None
     return process.returncode, [json.loads(line) for line in said.splitlines()]

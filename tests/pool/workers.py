@@ -17,7 +17,7 @@ from pool.registry.connect import lease_redis
 
 ROOMPOOL = (sys.executable, "-m", "pool.commands")
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 """For what takes a second on an idle machine."""
 
 IN_A_CARRIER = """

@@ -304,6 +304,25 @@ async def test_a_script_of_a_verb_survives_that_redis_forgot_it(world: World, gr
     assert await world.rooms.pass_on("one", "demo", grant.fence)
 
 
+@pytest.mark.parametrize(
+    "text", ["{", "null", "[]", '{"a":1}', '["granted","demo","RM_1",0,1,1,0,0,"[]",0,[]]', "[" * 9000, b"\xff"]
+)
+async def test_what_a_stranger_put_where_the_grant_comes_is_dropped(
+    world: World, grant: Grant, text: str | bytes
+) -> None:
+    """It raises nothing, which would end the stand-by or its whole carrier; and the pass puts the grant in its place."""
+    await world.stand_by(grant)
+    key = world.key(f"passed:two:demo:{grant.fence}")
+    await cast(Awaitable[int], world.redis.rpush(key, text, text))
+    assert await world.rooms.await_pass("two", "demo", grant.fence, limit_s=0.01) is None
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(world.rooms.await_pass("two", "demo", grant.fence, limit_s=5))
+        await asyncio.sleep(0.1)
+        fence = await world.rooms.pass_on("one", "demo", grant.fence)
+    taken = waiting.result()
+    assert taken is not None and taken.fence == fence
+
+
 async def test_prefixes_do_not_meet(world: World, grant: Grant) -> None:
     """Two deployments in one Redis pass on their own rooms."""
     await world.passed(grant)

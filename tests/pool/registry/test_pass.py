@@ -310,7 +310,7 @@ async def test_a_script_of_a_verb_survives_that_redis_forgot_it(world: World, gr
 async def test_what_a_stranger_put_where_the_grant_comes_is_dropped(
     world: World, grant: Grant, text: str | bytes
 ) -> None:
-    """It raises nothing, which would end the stand-by or its whole carrier; and the pass puts the grant in its place."""
+    """It raises nothing, which would end the stand-by or its whole carrier; the pass puts the grant in its place."""
     await world.stand_by(grant)
     key = world.key(f"passed:two:demo:{grant.fence}")
     await cast(Awaitable[int], world.redis.rpush(key, text, text))

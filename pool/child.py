@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -52,7 +53,7 @@ class Child:
         Only from the main thread: the kernel ends a carrier with the *thread* that started it.
 
         Raises:
-            OSError: there is no process or pipe to be had.
+            OSError: there is no process, pipe or thread to be had.
         """
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             orders, orders_fd = os.pipe()
@@ -63,12 +64,15 @@ class Child:
             ours.callback(os.close, reports_fd)
             os.set_blocking(orders_fd, False)
             birth = replace(birth, orders_fd=orders, reports_fd=reports)
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", str(PROGRAM), *birth.words),
-                stdin=asyncio.subprocess.DEVNULL,
-                env=env,
-                pass_fds=(orders, reports),
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", str(PROGRAM), *birth.words),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    env=env,
+                    pass_fds=(orders, reports),
+                )
+            except RuntimeError as error:  # no thread is left to wait for it in; it leaves, as its orders end here
+                raise BlockingIOError(errno.EAGAIN, str(error)) from error
             ours.pop_all()
         return cls(birth.carrier, slot, asyncio.get_running_loop().time(), process, orders_fd, reports_fd)
 

@@ -260,7 +260,7 @@ class RoomState:
     due_unix_ms: int | None
     """When somebody must look: the lease's end, or the end of a back-off or grace."""
     bars: Mapping[str, int]
-    """Carrier to the moment until which it does not get the room."""
+    """Carrier or worker to the moment until which it does not get the room."""
     declined: Mapping[str, int] = field(default_factory=dict)
     """Carrier to the moment until which it is not asked to stand by for it."""
     next: str | None = None

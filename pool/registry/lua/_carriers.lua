@@ -82,6 +82,25 @@ local function is_live(carrier)
   return beat >= NOW - FRESH_BEAT_MS and beat <= NOW
 end
 
+-- Whether a carrier may not have a room now. A bar of its worker holds only while another worker could take the room:
+-- siblings share a machine, a network and keys, and would most likely fail alike; but one that may is better than none.
+local function is_barred(st, record)
+  if (st.bars[record.id] or 0) > NOW then
+    return true
+  end
+  if record.worker == '' or (st.bars[record.worker] or 0) <= NOW then
+    return false
+  end
+  for _, id in ipairs(live_carriers()) do
+    local other = record_of(id)
+    local is_serving = not other.is_cordoned and not other.is_draining and other.in_use < other.capacity
+    if other.worker ~= record.worker and is_serving and (st.bars[id] or 0) <= NOW then
+      return true
+    end
+  end
+  return false
+end
+
 -- Whether an owner may hand a room over to this carrier, its slots apart.
 local function may_take_over(record, owner)
   if record.id == owner.id or record.is_cordoned or record.is_draining then

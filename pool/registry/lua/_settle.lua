@@ -204,9 +204,9 @@ local EXPIRES_MS = {
 }
 
 -- A carrier has died, last heard of at `died`, or does not get through. Its attempt counts against the room only when it
--- was young: the neighbours of a poison room, in the same process, are not to blame. If a person had asked to end the
--- call, it has ended.
-local function end_lease(st, event, died)
+-- was young, and nothing else clears it: the neighbours of a poison room, in the same process, are not to blame. If a
+-- person had asked to end the call, it has ended.
+local function end_lease(st, event, died, is_cleared)
   why(st.room, event, 'carrier', st.owner, 'fence', whole(st.fence))
   count('leases_ended')
   clear_owner(st)
@@ -215,7 +215,7 @@ local function end_lease(st, event, died)
     rest_all(st)
     return
   end
-  if st.claimed and died - st.claimed >= TIMES.settled_ms then
+  if is_cleared or (st.claimed and died - st.claimed >= TIMES.settled_ms) then
     excuse(st)
   end
   back_off(st)

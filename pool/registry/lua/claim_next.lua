@@ -24,7 +24,7 @@ end
 local function grant(st)
   local fence, queued = math.max((st.fence or 0) + 1, NOW), st.queued
   set_owner(st, carrier, fence)
-  st.claimed, st.hangup, st.passed = NOW, nil, nil
+  st.claimed, st.hangup, st.passed, st.met = NOW, nil, nil, nil
   add_attempt(st.attempts, NOW)
   settle(st)
   count('rooms_claimed')
@@ -45,7 +45,7 @@ while looked_at < MOST_LOOKED_AT do
     if not st then
       redis.call('ZREM', WAITING, room)
     elseif settle(st) == 'waiting' then
-      if (st.bars[carrier] or 0) <= NOW then
+      if not is_barred(st, record) then
         return grant(st)
       end
       passed = passed + 1

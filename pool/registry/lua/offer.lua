@@ -54,9 +54,9 @@ local function candidates()
     local record = record_of(id)
     local revision = revision_of(record)
     rank[revision] = math.max(rank[revision] or 0, record.worker_started)
-    local is_barred = (st.bars[id] or 0) > NOW or st.declined[id] ~= nil
     record.free = rough_free(record)
-    if may_take_over(record, us) and not is_barred and record.free > 0 then
+    local is_refused = st.declined[id] ~= nil or is_barred(st, record)
+    if may_take_over(record, us) and not is_refused and record.free > 0 then
       records[#records + 1] = record
     end
   end

@@ -25,7 +25,7 @@ st.passed = { carrier = carrier, fence = fence, to = new_fence }
 if st.attempts[#st.attempts] == st.claimed then -- goes on under the next owner
   st.attempts[#st.attempts] = NOW
 end
-st.claimed = NOW
+st.claimed, st.met = NOW, nil
 why(room, 'passed', 'carrier', carrier, 'fence', whole(fence), 'next', taker.id, 'next_fence', whole(new_fence))
 count('rooms_passed')
 settle(st)

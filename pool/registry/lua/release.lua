@@ -1,6 +1,7 @@
 -- An owner gives the room up.
 -- ARGV: [4] carrier, [5] room, [6] fence, [7] how: 'again' | 'failed' | 'excused' | 'rested' | 'gone',
---       [8] participants served, as JSON: sid -> joined ms (rested, gone), [9] bar ms (again, failed, excused).
+--       [8] participants served, as JSON: sid -> joined ms (rested, gone), [9] bar ms (again, failed, excused):
+--       for so long the room is not this carrier's, nor its worker's while another worker could take it.
 -- Answers: 1, or 0 when the room is not this owner's under this fence; then nothing changes.
 --   again   somebody else shall go on: waiting at once, as old as it was
 --   failed  the same after a back-off; attempts count on, up to quarantine
@@ -24,6 +25,10 @@ st.hangup = nil
 clear_owner(st)
 if bar_ms > 0 then
   add_bar(st, carrier, NOW + bar_ms)
+  local worker = record_of(carrier).worker
+  if worker ~= '' then
+    add_bar(st, worker, NOW + bar_ms)
+  end
 end
 
 if how == 'again' then

@@ -15,6 +15,7 @@ touch_alive()
 
 local function keep(st)
   for participant, joined in pairs(cjson.decode(ARGV[9])) do
+    st.met = st.met or NOW -- an owner sees callers only once it has joined
     if not contains(st.gone, participant) then
       st.callers[participant] = joined
     end

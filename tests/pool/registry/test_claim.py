@@ -125,6 +125,37 @@ async def test_a_barred_carrier_leaves_the_room_to_others(world: World) -> None:
     assert (await world.claim()).room == "first"
 
 
+async def test_a_bar_holds_for_the_whole_worker_while_another_could_take_the_room(world: World) -> None:
+    """Siblings share a machine and a network: whoever could not reach LiveKit is not followed by its sibling."""
+    for carrier, worker in (("one", "w1"), ("sibling", "w1"), ("other", "w2")):
+        await world.beat(carrier, worker=worker)
+    await world.arrive()
+    grant = await world.claim("one")
+    await world.rooms.release("one", "demo", grant.fence, Again(failed=False, bar_ms=30_000))
+
+    assert await world.rooms.claim_next("sibling", capacity=8) is NoGrant.NOTHING
+    assert (await world.claim("other")).room == "demo"
+
+
+@pytest.mark.parametrize("others", ["none", "full", "draining", "barred", "silent"])
+async def test_a_sibling_that_may_be_no_better_is_better_than_nobody(world: World, others: str) -> None:
+    """The worker's bar holds only while another worker could take the room now."""
+    for carrier in ("one", "sibling"):
+        await world.beat(carrier, worker="w1")
+    await world.arrive()
+    if others != "none":
+        await world.beat("other", worker="w2", draining=others == "draining", in_use=8 if others == "full" else 0)
+    if others == "barred":
+        grant = await world.claim("other")
+        await world.rooms.release("other", "demo", grant.fence, Again(failed=False, bar_ms=60_000))
+    grant = await world.claim("one")
+    await world.rooms.release("one", "demo", grant.fence, Again(failed=False, bar_ms=30_000))
+    if others == "silent":
+        await world.pass_ms(6001)
+
+    assert (await world.claim("sibling")).room == "demo"
+
+
 async def test_rooms_behind_many_barred_ones_are_found(world: World) -> None:
     """The walk goes on past more barred rooms than it reads at once."""
     for number in range(40):

@@ -1,5 +1,7 @@
 """The end of a carrier, or of its work, as its parent or a person says; and whom a death is blamed on."""
 
+from dataclasses import replace
+
 import pytest
 
 from pool.registry import Again, Grant, Held, NoGrant, Renewal, Standing
@@ -117,6 +119,34 @@ async def test_a_poison_room_is_quarantined_and_its_neighbours_are_not(world: Wo
     neighbour = await world.look("neighbour")
     assert (neighbour.standing, neighbour.attempts) == (Standing.WAITING, ())
     assert len(neighbour.excused) == 3
+
+
+async def test_a_death_while_joining_is_blamed_on_the_rooms_being_joined(world: World) -> None:
+    """Not on a young call in the same process that goes well: it would else be moved along into quarantine."""
+    await world.arrive("neighbour", sid="RM_n")
+    for deaths in (1, 2, 3):
+        carrier = f"carrier-{deaths}"
+        young = await world.claim(carrier)
+        assert young.room == "neighbour"
+        await world.rooms.renew(carrier, [replace(held(young), callers={"PA_1": world.clock.now})])
+        await world.arrive("poison", sid="RM_p")
+        assert (await world.claim(carrier)).room == "poison"
+        assert await world.carriers.reap(carrier) == ["neighbour", "poison"]
+        await world.pass_ms(5000, sweep=True)
+
+    assert (await world.look("poison")).standing is Standing.QUARANTINED
+    neighbour = await world.look("neighbour")
+    assert (neighbour.standing, neighbour.attempts) == (Standing.WAITING, ())
+
+
+async def test_a_death_in_rooms_that_all_went_well_is_blamed_on_the_young_ones(world: World) -> None:
+    """Nothing tells which of them it was."""
+    await world.arrive()
+    grant = await world.claim()
+    await world.rooms.renew("one", [replace(held(grant), callers={"PA_1": world.clock.now})])
+    await world.carriers.reap("one")
+
+    assert len((await world.look()).attempts) == 1
 
 
 async def test_a_death_just_before_it_had_settled_counts(world: World) -> None:

@@ -127,7 +127,7 @@ class Site:
             if not self.stack.redis.is_running:
                 await self.stack.redis.revive()
         for pid in await self.pids_of(self.workers):
-            os.kill(pid, signal.SIGCONT)
+            send(pid, signal.SIGCONT)
         if self.sentinels is not None:
             await self._mend_sentinels(self.sentinels)
         if self.lines is not None:
@@ -255,6 +255,12 @@ def parent_of(pid: int) -> int:
     except OSError:
         return 0
     return int(stat.rpartition(")")[2].split()[1])
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Signal one process, and nothing when it is gone already: what is told is then what the callers saw of it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def is_alive(pid: int) -> bool:

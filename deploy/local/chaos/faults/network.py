@@ -1,12 +1,11 @@
 """One worker cut off from Redis, from LiveKit, and from both, then healed. The others are whole."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable
 
 from deploy.local.chaos.fault import Fault, Ground, Missed, Scene, Struck
-from deploy.local.chaos.site import Lines
+from deploy.local.chaos.site import Lines, send
 
 CUT_S = 8.0
 """Long past a lease."""
@@ -50,7 +49,7 @@ async def leave_calls_to_it(scene: Scene) -> None:
     site = scene.site
     others = [worker for worker in site.workers if worker is not _lines(scene).worker]
     for pid in await site.pids_of(others):
-        os.kill(pid, signal.SIGSTOP)
+        send(pid, signal.SIGSTOP)
 
 
 async def _cut(scene: Scene, cut: Callable[[], None], heal: Callable[[], None], *, for_s: float = CUT_S) -> Struck:

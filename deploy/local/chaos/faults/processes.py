@@ -1,11 +1,10 @@
 """Processes of workers: killed, frozen, and one killed while a crowd comes in."""
 
 import asyncio
-import os
 import signal
 
 from deploy.local.chaos.fault import Fault, Missed, Moment, Scene, Struck
-from deploy.local.chaos.site import Holder
+from deploy.local.chaos.site import Holder, send
 
 FROZEN_S = 5.0
 """Longer than a lease, shorter than anybody's patience."""
@@ -16,7 +15,7 @@ async def kill_carrier(scene: Scene) -> Struck:
     holders = await _holders(scene)
     victim = scene.random.choice(list(holders.values()))
     at = _now()
-    os.kill(victim.pid, signal.SIGKILL)
+    send(victim.pid, signal.SIGKILL)
     hit = {room: 1 for room, holder in holders.items() if holder.carrier == victim.carrier}
     return Struck(at=at, over_at=at, may_move=hit, killed=frozenset({victim.carrier}))
 
@@ -28,7 +27,7 @@ async def kill_worker(scene: Scene) -> Struck:
     carriers = [seen.carrier for seen in await scene.site.carriers_of(victim)]
     at = _now()
     for pid in {victim.pid, *(carrier.pid for carrier in carriers)}:
-        os.kill(pid, signal.SIGKILL)
+        send(pid, signal.SIGKILL)
     hit = {room: 1 for room, holder in holders.items() if holder.worker is victim}
     return Struck(at=at, over_at=at, may_move=hit, killed=frozenset(carrier.id for carrier in carriers))
 
@@ -57,19 +56,19 @@ async def kill_among_joins(scene: Scene) -> Struck:
         raise Missed("no carrier beats")
     victim = scene.random.choice(busy).carrier
     at = _now()
-    os.kill(victim.pid, signal.SIGKILL)
+    send(victim.pid, signal.SIGKILL)
     return Struck(at=at, over_at=at, may_move={talk.room: 1 for talk in scene.talks}, killed=frozenset({victim.id}))
 
 
 async def _freeze(pids: set[int], hit: dict[str, int]) -> Struck:
     at = _now()
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        send(pid, signal.SIGSTOP)
     try:
         await asyncio.sleep(FROZEN_S)
     finally:
         for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+            send(pid, signal.SIGCONT)
     return Struck(at=at, over_at=_now(), may_move=hit)
 
 

@@ -67,6 +67,13 @@ local function stands_by_for(carrier)
   return rooms
 end
 
+local function drop_standbys(carrier)
+  for _, st in ipairs(stands_by_for(carrier)) do
+    drop_offer(st)
+    settle(st)
+  end
+end
+
 local function in_use(carrier)
   return #owned_by(carrier) + #stands_by_for(carrier)
 end

@@ -67,8 +67,16 @@ local function standby_key(carrier)
   return key
 end
 
+local function is_held_by(st, carrier, fence)
+  return st ~= nil and st.owner == carrier and st.fence == fence
+end
+
 local function offer_stands(st)
   return st.offer ~= nil and st.owner ~= nil and st.offer.fence == st.fence and st.offer['until'] > NOW
+end
+
+local function is_offered_to(st, carrier, fence)
+  return st ~= nil and offer_stands(st) and st.offer.next == carrier and st.offer.fence == fence
 end
 
 local function drop_offer(st)
@@ -141,10 +149,10 @@ local function memory_of(st)
   return texts.err and {} or texts
 end
 
--- Whoever is noted as present has been served: only somebody who joins later wakes the room.
-local function rest_all(st)
+-- These have been served: only somebody else, who joined after all of them, wakes the room. That talk is over.
+local function rest(st, participants)
   local upto, sids = st.rested and st.rested.upto or 0, {}
-  for participant, joined in pairs(st.callers) do
+  for participant, joined in pairs(participants) do
     upto = math.max(upto, joined)
     sids[#sids + 1] = participant
   end
@@ -212,7 +220,7 @@ local function end_lease(st, event, died, is_cleared)
   clear_owner(st)
   if st.hangup then
     st.hangup = nil
-    rest_all(st)
+    rest(st, st.callers)
     return
   end
   if is_cleared or (st.claimed and died - st.claimed >= TIMES.settled_ms) then

@@ -5,7 +5,7 @@
 local carrier, room, fence, bar_ms = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local st = load_room(room)
-if not st or not offer_stands(st) or st.offer.next ~= carrier or st.offer.fence ~= fence then
+if not is_offered_to(st, carrier, fence) then
   return 0
 end
 drop_offer(st)

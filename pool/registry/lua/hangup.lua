@@ -22,7 +22,7 @@ if st.owner then
   settle(st)
   return 'asked'
 end
-rest_all(st)
+rest(st, st.callers)
 why(room, 'hung_up', 'callers', size(st.callers))
 settle(st)
 return 'rested'

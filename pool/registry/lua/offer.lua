@@ -13,7 +13,7 @@ local MOST_LOOKED_AT = 16 -- counting what a carrier holds reads each of its roo
 local NOBODY = { '', 0 }
 
 local st = load_room(room)
-if not st or st.owner ~= carrier or st.fence ~= fence or is_finished(st.sid) or st.hangup then
+if not is_held_by(st, carrier, fence) or is_finished(st.sid) or st.hangup then
   return NOBODY
 end
 settle(st) -- ends what has ended: our lease, an offer

@@ -5,5 +5,4 @@
 local carrier, room, fence = ARGV[4], ARGV[5], tonumber(ARGV[6])
 
 claim_key(PREFIX .. 'passed:' .. carrier .. ':' .. room .. ':' .. whole(fence), 'list')
-local st = load_room(room)
-return st and offer_stands(st) and st.offer.next == carrier and st.offer.fence == fence and 1 or 0
+return is_offered_to(load_room(room), carrier, fence) and 1 or 0

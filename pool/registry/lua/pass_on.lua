@@ -8,7 +8,7 @@
 local carrier, room, fence = ARGV[4], ARGV[5], tonumber(ARGV[6])
 
 local st = load_room(room)
-if not st or st.owner ~= carrier or st.fence ~= fence or is_finished(st.sid) or st.hangup then
+if not is_held_by(st, carrier, fence) or is_finished(st.sid) or st.hangup then
   return {}
 end
 if not offer_stands(st) or not st.offer.ready then

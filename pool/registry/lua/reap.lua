@@ -8,10 +8,7 @@
 local carrier = ARGV[4]
 
 cordon(carrier)
-for _, st in ipairs(stands_by_for(carrier)) do
-  drop_offer(st)
-  settle(st)
-end
+drop_standbys(carrier)
 local owned, freed, was_joining = owned_by(carrier), {}, false
 for _, st in ipairs(owned) do
   was_joining = was_joining or not st.met

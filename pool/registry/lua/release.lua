@@ -16,7 +16,7 @@ local carrier, room, fence, how = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local served, bar_ms = cjson.decode(ARGV[8]), tonumber(ARGV[9])
 
 local st = load_room(room)
-if not st or st.owner ~= carrier or st.fence ~= fence then
+if not is_held_by(st, carrier, fence) then
   return 0
 end
 
@@ -50,23 +50,12 @@ if how == 'gone' then
   for participant in pairs(served) do
     remember_gone(st, participant)
   end
-elseif how == 'rested' then
-  local upto = st.rested and st.rested.upto or 0
-  for _, joined in pairs(served) do
-    upto = math.max(upto, joined)
-  end
-  drop_oldest(served, MAX_CALLERS)
-  local sids = {}
-  for participant in pairs(served) do
-    sids[#sids + 1] = participant
-  end
-  st.rested, st.looked = { sids = sids, upto = upto }, NOW
-end
-
-if how == 'gone' or how == 'rested' then
   redis.call('DEL', memory_key(st))
+elseif how == 'rested' then
+  drop_oldest(served, MAX_CALLERS) -- the latest stay, by which the others are known to have come before
+  rest(st, served)
 elseif was_hung_up then
-  rest_all(st)
+  rest(st, st.callers)
 end
 
 why(room, 'released', 'how', how, 'carrier', carrier, 'fence', whole(fence))

@@ -7,7 +7,7 @@
 local carrier, room, fence = ARGV[4], ARGV[5], tonumber(ARGV[6])
 
 local st = load_room(room)
-if not st or st.owner ~= carrier or st.fence ~= fence or is_finished(st.sid) then
+if not is_held_by(st, carrier, fence) or is_finished(st.sid) then
   return 0
 end
 

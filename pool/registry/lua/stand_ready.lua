@@ -5,7 +5,7 @@
 local carrier, room, fence = ARGV[4], ARGV[5], tonumber(ARGV[6])
 
 local st = load_room(room)
-if not st or not offer_stands(st) or st.offer.next ~= carrier or st.offer.fence ~= fence or is_finished(st.sid) then
+if not is_offered_to(st, carrier, fence) or is_finished(st.sid) then
   return 0
 end
 if not st.offer.ready then

@@ -5,7 +5,7 @@
 local carrier, room, fence = ARGV[4], ARGV[5], tonumber(ARGV[6])
 
 local st = load_room(room)
-if not st or st.owner ~= carrier or st.fence ~= fence or not offer_stands(st) then
+if not is_held_by(st, carrier, fence) or not offer_stands(st) then
   return 0
 end
 why(room, 'withdrawn', 'carrier', carrier, 'next', st.offer.next, 'fence', whole(fence))

@@ -15,33 +15,33 @@ from typing import NoReturn
 if __name__ == "__main__" and str(Path(__file__).resolve().parents[1]) not in sys.path:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started from a checkout that is not installed
 
-from pool.series_files import reserve_for_this_process
-from pool.tether import (
+from pool.base.absent_modules import leave_out_rich
+from pool.carrier_protocol import (
     EXIT_PANIC,
     EXIT_PARENT_GONE,
     EXIT_SETTINGS,
-    Birth,
+    CarrierArgs,
     Order,
     Orders,
     Refusal,
-    leave_out_rich,
-    line_of,
+    encode,
     write_or_drop,
 )
+from pool.series_files import reserve_for_this_process
 
 SERIES_CURE = "make room in TMPDIR, where /metrics gathers them; calls go on without"
 
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
-def main(words: list[str]) -> NoReturn:
+def main(argv: list[str]) -> NoReturn:
     """Live as one carrier; the process ends in here."""
-    birth = Birth.of(words)
-    hold_to(birth.parent_pid)
+    args = CarrierArgs.parse(argv)
+    hold_to(args.parent_pid)
     orders = Orders()
     hear_signals(orders)
-    hear_parent(birth.orders_fd, orders)
-    os.set_blocking(birth.reports_fd, False)
+    hear_parent(args.orders_fd, orders)
+    os.set_blocking(args.reports_fd, False)
     leave_out_rich()
     has_series = reserve_for_this_process()  # before anything loads prometheus-client
 
@@ -57,17 +57,17 @@ def main(words: list[str]) -> NoReturn:
 
         settings = load(PoolSettings)
     except SettingsInvalid as error:
-        write_or_drop(birth.reports_fd, line_of(Refusal(error.problems)))
+        write_or_drop(args.reports_fd, encode(Refusal(error.problems)))
         os._exit(EXIT_SETTINGS)
 
     if not has_series:
         import structlog
 
-        structlog.get_logger().warning("series_left_out", carrier=birth.carrier, cure=SERIES_CURE)
+        structlog.get_logger().warning("series_left_out", carrier=args.carrier, cure=SERIES_CURE)
 
-    from pool.worker import run_carrier
+    from pool.carrier_run import run_carrier
 
-    run_carrier(settings, birth, orders)
+    run_carrier(settings, args, orders)
 
 
 def hold_to(parent_pid: int) -> None:

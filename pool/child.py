@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from pool.tether import MAX_LINE_BYTES, Birth, Order, Refusal, Report, Terms, word_of, write_or_drop
+from pool.carrier_protocol import (
+    MAX_LINE_BYTES,
+    CarrierArgs,
+    Order,
+    ParentSettings,
+    Refusal,
+    Report,
+    decode,
+    write_or_drop,
+)
 
 PROGRAM = Path(__file__).with_name("carrier_main.py")
 
@@ -29,7 +38,7 @@ class Child:
         started_at, reported_at: By the loop's clock; the latter None while it has said nothing.
         retiring_at: When it was last asked to make place.
         stuck_looks: How often in a row it was found to stand still.
-        is_introduced: Its terms were taken note of.
+        is_introduced: Its settings were taken note of.
     """
 
     id: str
@@ -38,7 +47,7 @@ class Child:
     process: asyncio.subprocess.Process
     orders_fd: int
     reports_fd: int
-    terms: Terms | None = None
+    settings: ParentSettings | None = None
     refusal: Refusal | None = None
     report: Report | None = None
     reported_at: float | None = None
@@ -47,7 +56,7 @@ class Child:
     is_introduced: bool = False
 
     @classmethod
-    async def start(cls, birth: Birth, slot: int, *, env: Mapping[str, str]) -> Self:
+    async def start(cls, args: CarrierArgs, slot: int, *, env: Mapping[str, str]) -> Self:
         """Start it as a fresh process, never as a fork of one that has loaded anything.
 
         Only from the main thread: the kernel ends a carrier with the *thread* that started it.
@@ -63,10 +72,10 @@ class Child:
             theirs.callback(os.close, reports)
             ours.callback(os.close, reports_fd)
             os.set_blocking(orders_fd, False)
-            birth = replace(birth, orders_fd=orders, reports_fd=reports)
+            args = replace(args, orders_fd=orders, reports_fd=reports)
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", str(PROGRAM), *birth.words),
+                    *(sys.executable, "-P", str(PROGRAM), *args.argv),
                     stdin=asyncio.subprocess.DEVNULL,
                     env=env,
                     pass_fds=(orders, reports),
@@ -74,7 +83,7 @@ class Child:
             except RuntimeError as error:  # no thread is left to wait for it in; it leaves, as its orders end here
                 raise BlockingIOError(errno.EAGAIN, str(error)) from error
             ours.pop_all()
-        return cls(birth.carrier, slot, asyncio.get_running_loop().time(), process, orders_fd, reports_fd)
+        return cls(args.carrier, slot, asyncio.get_running_loop().time(), process, orders_fd, reports_fd)
 
     @property
     def pid(self) -> int:
@@ -100,7 +109,7 @@ class Child:
                 os.kill(self.pid, signal.SIGKILL)
 
     async def read(self, heard: asyncio.Event) -> None:
-        """Task: keep what it says; `heard` is set after each word. Ends with the pipe."""
+        """Task: keep what it says; `heard` is set after each message. Ends with the pipe."""
         stream = asyncio.StreamReader(limit=MAX_LINE_BYTES)
         loop = asyncio.get_running_loop()
         pipe = os.fdopen(self.reports_fd, "rb", buffering=0)
@@ -119,9 +128,9 @@ class Child:
         return status
 
     def _hear(self, line: bytes) -> None:
-        match word_of(line):
-            case Terms() as terms:
-                self.terms = terms
+        match decode(line):
+            case ParentSettings() as settings:
+                self.settings = settings
             case Refusal() as refusal:
                 self.refusal = refusal
             case Report() as report:

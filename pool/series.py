@@ -44,7 +44,7 @@ class CarrierSeries(Collector):
         merged: Iterable[Metric] = _UNTYPED.merge(files)
         return merged
 
-    def bury(self, pid: int) -> None:
+    def mark_dead(self, pid: int) -> None:
         """Forget what a dead carrier measured, and add what it counted to the counts of those before it.
 
         So the folder does not grow with every restart, and a pid may be used again.

@@ -20,13 +20,13 @@ from prometheus_client import CollectorRegistry
 from pool import cpus
 from pool.base.errors import SettingsInvalid
 from pool.base.ops import always_live, serve_ops
+from pool.carrier_health import Seen, State, is_stuck, readiness, state_of, to_recycle
+from pool.carrier_protocol import EXIT_PANIC, EXIT_SETTINGS, CarrierArgs, Order
 from pool.child import LAST_WORDS_S, Child, environment_of_carriers, unix_ms
-from pool.crew import Seen, State, is_stuck, readiness, state_of, to_recycle
 from pool.drain import JOINING_LIMIT_S, LEAVE_S
 from pool.reaper import Reaper
 from pool.restarts import Restarts
 from pool.series import CarrierSeries, ParentSeries, series_folder
-from pool.tether import EXIT_PANIC, EXIT_SETTINGS, Birth, Order
 
 log = structlog.get_logger()
 
@@ -98,7 +98,7 @@ class Supervisor:
         nonce = "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
         self._id = f"{socket.gethostname()[:40]}-{nonce}"
         self._started_unix_ms = unix_ms()
-        self._born = 0
+        self._started_count = 0
         self._loop = asyncio.get_running_loop()
         self._children: dict[int, Child] = {}
         self._restarts = Restarts()
@@ -159,7 +159,7 @@ class Supervisor:
         while not self._stopping.is_set():
             started_at = self._loop.time()
             try:
-                child = await Child.start(self._birth(), slot, env=env)
+                child = await Child.start(self._next_args(), slot, env=env)
             except OSError as error:  # the others carry on
                 log.error("carrier_not_started", worker=self._id, error=error.strerror, cure=START_CURE)
                 wait_s = self._wait_s(slot, started_at)
@@ -194,7 +194,7 @@ class Supervisor:
                 reap.add_done_callback(self._reaps.discard)
             await asyncio.wait([reading, *self._reaps], timeout=LAST_WORDS_S)
             reading.cancel()
-        self._series.bury(child.pid)
+        self._series.mark_dead(child.pid)
         return status
 
     def _what_now(self, child: Child, status: int) -> float:
@@ -252,7 +252,7 @@ class Supervisor:
     # --- looking at them ------------------------------------------------------------------
 
     async def _look_forever(self) -> None:
-        """Task: after each word of a carrier, and now and then without one."""
+        """Task: after each message of a carrier, and now and then without one."""
         while True:
             self._heard.clear()
             self._look()
@@ -262,14 +262,14 @@ class Supervisor:
 
     def _look(self) -> None:
         children = list(self._children.values())
-        crew = self._crew()
-        for child, seen in zip(children, crew, strict=True):
-            if child.terms is not None and not child.is_introduced:
+        carriers = self._seen()
+        for child, seen in zip(children, carriers, strict=True):
+            if child.settings is not None and not child.is_introduced:
                 child.is_introduced = True
-                self._reaper.learn(child.terms.redis_url)
+                self._reaper.learn(child.settings.redis_url)
                 log.info("carrier_started", worker=self._id, carrier=child.id, pid=child.pid)
             self._end_if_stuck(child, seen)
-        states = [state_of(seen) for seen in crew]
+        states = [state_of(seen) for seen in carriers]
         for state in State:
             self._own.carriers.labels(state.value).set(states.count(state))
         self._own.resident_bytes.set(sum(child.report.rss_bytes for child in children if child.report))
@@ -277,9 +277,9 @@ class Supervisor:
             self._pass_on()
         elif len(children) == self._processes:
             self._say_ready(children, states)
-            self._recycle(children, crew)
+            self._recycle(children, carriers)
 
-    def _crew(self) -> list[Seen]:
+    def _seen(self) -> list[Seen]:
         now = self._loop.time()
         return [
             Seen(
@@ -301,20 +301,20 @@ class Supervisor:
             return
         self._was_ready = True
         ids = [child.id for child in children]
-        (terms, *_) = (child.terms for child in children)
+        (settings, *_) = (child.settings for child in children)
         log.info(
             "worker_ready",
             worker=self._id,
             carriers=ids,
             **({"carrier": ids[0]} if len(ids) == 1 else {}),
             processes=self._processes,
-            capacity=terms.capacity if terms else None,
+            capacity=settings.capacity if settings else None,
             ops_url=self._ops_url,
         )
 
-    def _recycle(self, children: list[Child], crew: list[Seen]) -> None:
-        terms = children[0].terms
-        spent = None if terms is None else to_recycle(crew, terms)
+    def _recycle(self, children: list[Child], carriers: list[Seen]) -> None:
+        settings = children[0].settings
+        spent = None if settings is None else to_recycle(carriers, settings)
         if spent is not None:
             child = children[spent]
             child.retiring_at = self._loop.time()
@@ -330,7 +330,7 @@ class Supervisor:
             )
 
     def _readiness(self) -> tuple[bool, str]:
-        return readiness(self._crew(), processes=self._processes, is_stopping=self._stopping.is_set())
+        return readiness(self._seen(), processes=self._processes, is_stopping=self._stopping.is_set())
 
     # --- ending ------------------------------------------------------------------------------
 
@@ -341,9 +341,8 @@ class Supervisor:
         else:
             self._stopping.set()
             log.info("worker_draining", worker=self._id, carriers=len(self._children))
-        grace_s = (
-            0.0 if self._is_hurried else max((c.terms.grace_s for c in self._children.values() if c.terms), default=0)
-        )
+        graces_s = [child.settings.grace_s for child in self._children.values() if child.settings]
+        grace_s = 0.0 if self._is_hurried else max(graces_s, default=0.0)
         self._kill_at(self._loop.time() + grace_s + LEAVE_S + JOINING_LIMIT_S + SPARE_S)
         self._pass_on()
 
@@ -366,10 +365,10 @@ class Supervisor:
             log.error("carrier_killed", worker=self._id, carrier=child.id, cure=KILL_CURE)
             child.kill()
 
-    def _birth(self) -> Birth:
-        self._born += 1
-        return Birth(
-            carrier=f"{self._id}-{self._born}",
+    def _next_args(self) -> CarrierArgs:
+        self._started_count += 1
+        return CarrierArgs(
+            carrier=f"{self._id}-{self._started_count}",
             worker=self._id,
             worker_started_unix_ms=self._started_unix_ms,
             parent_pid=os.getpid(),

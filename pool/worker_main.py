@@ -13,20 +13,20 @@ from typing import NoReturn
 if __name__ == "__main__" and str(Path(__file__).resolve().parents[1]) not in sys.path:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started from a checkout that is not installed
 
-from pool.tether import leave_out_rich
+from pool.base.absent_modules import leave_out_rich
 
 
 def become_worker(*, processes: int | None, ops_host: str, ops_port: int) -> NoReturn:
     """Turn this process into a worker; its pid stays. What is open and not to be inherited is closed."""
-    words = [str(processes or 0), ops_host, str(ops_port)]
+    argv = [str(processes or 0), ops_host, str(ops_port)]
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-P", str(Path(__file__).resolve()), *words])
+    os.execv(sys.executable, [sys.executable, "-P", str(Path(__file__).resolve()), *argv])
 
 
-def main(words: list[str]) -> None:
+def main(argv: list[str]) -> None:
     """Be a worker, and end with its status."""
-    processes, ops_host, ops_port = words
+    processes, ops_host, ops_port = argv
     leave_out_rich()
 
     from pool.base.entry import launch

@@ -5,8 +5,8 @@ from typing import NoReturn
 
 import pytest
 
+from pool.carrier_protocol import CarrierArgs
 from pool.child import Child
-from pool.tether import Birth
 
 
 async def test_without_a_thread_to_be_had_nothing_is_left_and_the_parent_can_go_on(
@@ -20,5 +20,5 @@ async def test_without_a_thread_to_be_had_nothing_is_left_and_the_parent_can_go_
     monkeypatch.setattr("asyncio.create_subprocess_exec", refuse)
     before = os.listdir("/dev/fd")
     with pytest.raises(OSError, match="can't start new thread"):
-        await Child.start(Birth("a-1", "a", 0, os.getpid()), 0, env={})
+        await Child.start(CarrierArgs("a-1", "a", 0, os.getpid()), 0, env={})
     assert os.listdir("/dev/fd") == before

@@ -50,7 +50,7 @@ def test_living_carriers_add_up(tmp_path: Path) -> None:
 def test_the_dead_still_count_but_measure_nothing(tmp_path: Path) -> None:
     """However many died: their files become one of each kind."""
     for _ in range(3):
-        CarrierSeries(tmp_path).bury(carried(tmp_path))
+        CarrierSeries(tmp_path).mark_dead(carried(tmp_path))
     assert sorted(file.name for file in tmp_path.glob("*.db")) == ["counter_dead.db", "histogram_dead.db"]
     carried(tmp_path)
     told = values(tmp_path)
@@ -66,9 +66,9 @@ def test_a_file_that_is_just_being_made_is_left_alone(tmp_path: Path) -> None:
 def test_a_broken_file_costs_its_counts_alone(tmp_path: Path) -> None:
     """A carrier may be killed in the middle of a write."""
     (tmp_path / "counter_7.db").write_bytes(b"\xff" * 64)
-    CarrierSeries(tmp_path).bury(7)
+    CarrierSeries(tmp_path).mark_dead(7)
     pid = carried(tmp_path)
-    CarrierSeries(tmp_path).bury(pid)
+    CarrierSeries(tmp_path).mark_dead(pid)
     assert values(tmp_path)["calls_total,caller_left"] == 3
 
 
@@ -94,7 +94,7 @@ def test_place_is_taken_before_anything_is_written(tmp_path: Path) -> None:
     env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=60)
     assert [file.name for file in tmp_path.iterdir() if is_sparse(file)] == []
-    CarrierSeries(tmp_path).bury(int(done.stdout))
+    CarrierSeries(tmp_path).mark_dead(int(done.stdout))
     assert [file.name for file in tmp_path.iterdir()] != []
     assert [file.name for file in tmp_path.iterdir() if is_sparse(file)] == []
     assert values(tmp_path)["calls_total,caller_left"] == 3
@@ -102,7 +102,7 @@ def test_place_is_taken_before_anything_is_written(tmp_path: Path) -> None:
 
 def test_a_full_disk_costs_the_series_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a carrier that starts, and of one that died; what was counted before stays."""
-    CarrierSeries(tmp_path).bury(carried(tmp_path))
+    CarrierSeries(tmp_path).mark_dead(carried(tmp_path))
     pid = carried(tmp_path)
     (tmp_path / "counter_dead.db").write_bytes((tmp_path / "counter_dead.db").read_bytes()[:4096])
     before = values(tmp_path)["calls_total,caller_left"]
@@ -112,7 +112,7 @@ def test_a_full_disk_costs_the_series_alone(tmp_path: Path, monkeypatch: pytest.
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # as a full disk: what does not fit is an error
     try:
-        CarrierSeries(tmp_path).bury(pid)
+        CarrierSeries(tmp_path).mark_dead(pid)
         environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
         assert not reserve_for_this_process(environ)
     finally:
@@ -128,7 +128,7 @@ def test_each_kind_of_series_has_its_place() -> None:
     """A carrier writes into no file that `KINDS` does not name."""
     code = """
 import os, pathlib, sys
-import bridge, pool.metrics, pool.worker
+import bridge, pool.metrics, pool.carrier_run
 names = sorted(file.name.rpartition("_")[0] for file in pathlib.Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).iterdir())
 print(*names)
 """

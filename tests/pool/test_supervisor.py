@@ -41,8 +41,8 @@ worker_main.main([sys.argv[3], "127.0.0.1", "0"])
 
 IMPATIENT = """
 import sys
-from pool import crew, worker_main
-crew.SILENT_S = 2.0
+from pool import carrier_health, worker_main
+carrier_health.SILENT_S = 2.0
 worker_main.main([sys.argv[3], "127.0.0.1", "0"])
 """
 """A parent that takes a carrier for stuck after two seconds instead of thirty."""

@@ -22,8 +22,21 @@ from pool import metrics
 from pool.base.errors import SettingsInvalid
 from pool.base.redis_fit import Fitness
 from pool.carrier import Carrier
+from pool.carrier_health import FULL
+from pool.carrier_protocol import (
+    EXIT_FAILED,
+    EXIT_FORCED,
+    EXIT_SETTINGS,
+    CarrierArgs,
+    Order,
+    Orders,
+    ParentSettings,
+    Refusal,
+    Report,
+    encode,
+    write_or_drop,
+)
 from pool.contract import RoomRules
-from pool.crew import FULL
 from pool.drain import JOINING_LIMIT_S, LEAVE_S, Drain, Phase
 from pool.journal import DecisionLog
 from pool.reconcile import Reconciler
@@ -32,19 +45,6 @@ from pool.registry.connect import lease_redis
 from pool.room_control import LiveKitRooms
 from pool.settings import PoolSettings
 from pool.sweep import sweep_forever
-from pool.tether import (
-    EXIT_FAILED,
-    EXIT_FORCED,
-    EXIT_SETTINGS,
-    Birth,
-    Order,
-    Orders,
-    Refusal,
-    Report,
-    Terms,
-    line_of,
-    write_or_drop,
-)
 from pool.wake import WakeOptions, WakeWorker, run_wake_workers
 
 log = structlog.get_logger()
@@ -68,18 +68,18 @@ REDIS_SILENCE_S = 5.0
 """After so long without an answer of Redis a carrier says that it is not ready. Its calls go on."""
 
 
-def run_carrier(settings: PoolSettings, birth: Birth, orders: Orders) -> NoReturn:
+def run_carrier(settings: PoolSettings, args: CarrierArgs, orders: Orders) -> NoReturn:
     """Run one carrier until it was told to end and is empty, then end the process: 0, or the status that says why.
 
     Leaving through the interpreter's own shutdown can abort in the SDK's threads (seen).
     """
-    structlog.contextvars.bind_contextvars(carrier=birth.carrier)
+    structlog.contextvars.bind_contextvars(carrier=args.carrier)
     status = EXIT_FAILED
     try:
-        asyncio.run(CarrierRun(settings, birth).run(orders))
+        asyncio.run(CarrierRun(settings, args).run(orders))
         status = 0
     except SettingsInvalid as error:  # found out by asking a server
-        write_or_drop(birth.reports_fd, line_of(Refusal(error.problems)))
+        write_or_drop(args.reports_fd, encode(Refusal(error.problems)))
         status = EXIT_SETTINGS
     except BaseException as error:
         log.error("carrier_failed", exc_info=error)
@@ -91,9 +91,9 @@ def run_carrier(settings: PoolSettings, birth: Birth, orders: Orders) -> NoRetur
 class CarrierRun:
     """1. Reports to the parent. 2. Holds the carrier and its loops. 3. Drains when it is told, or somebody wants it."""
 
-    def __init__(self, settings: PoolSettings, birth: Birth) -> None:
+    def __init__(self, settings: PoolSettings, args: CarrierArgs) -> None:
         self._settings = settings
-        self._birth = birth
+        self._args = args
         self._started_unix_ms = int(time.time() * 1000)
         self._drain = Drain(grace_s=settings.grace_s, hand_over_after_s=settings.handover_after_s)
         self._draining = asyncio.Event()
@@ -104,14 +104,14 @@ class CarrierRun:
 
     async def run(self, orders: Orders) -> None:
         """Carry calls until told to end and empty."""
-        self._say_terms()
+        self._send_settings()
         async with self._parts() as parts:
             await parts.fitness.require()
             loop = asyncio.get_running_loop()
             orders.listen(lambda order: loop.call_soon_threadsafe(self._on_order, order, parts.carrier))
             await self._serve(parts)
             with contextlib.suppress(RedisError, OSError):  # the record ends by itself
-                await parts.carriers.gone(self._birth.carrier)
+                await parts.carriers.gone(self._args.carrier)
         log.info("carrier_stopped")
 
     @contextlib.asynccontextmanager
@@ -122,13 +122,13 @@ class CarrierRun:
         try:
             async with LiveKitRooms.open(settings.livekit_url, settings.livekit_api_key, secret) as room_list:
                 rooms = Rooms(redis)
-                carrier = Carrier(self._birth.carrier, rooms, DecisionLog(redis), settings)
+                carrier = Carrier(self._args.carrier, rooms, DecisionLog(redis), settings)
                 reconciler = Reconciler(
                     redis,
                     rooms,
                     room_list,
                     rules=RoomRules(settings.rooms, settings.agent_identity),
-                    carrier_id=self._birth.carrier,
+                    carrier_id=self._args.carrier,
                 )
                 yield _Parts(carrier, rooms, Carriers(redis), reconciler, Fitness(redis))
         finally:
@@ -253,7 +253,7 @@ class CarrierRun:
     def _wake_worker(self, carrier: Carrier) -> WakeWorker:
         options = WakeOptions(
             carrier=carrier,
-            carrier_id=self._birth.carrier,
+            carrier_id=self._args.carrier,
             has_room=carrier.has_room,
             room_made=carrier.room_made,
             on_set_aside=lambda reason: metrics.JOBS_SET_ASIDE.labels(reason.value).inc(),
@@ -283,22 +283,22 @@ class CarrierRun:
             self._news.clear()
             report = self._how_it_is(parts.carrier, trouble=parts.fitness.trouble)
             metrics.IN_USE.set(report.in_use)
-            write_or_drop(self._birth.reports_fd, line_of(report))
+            write_or_drop(self._args.reports_fd, encode(report))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REPORT_S):
                     await self._news.wait()
 
     # --- what it says of itself -------------------------------------------------------
 
-    def _say_terms(self) -> None:
-        terms = Terms(
+    def _send_settings(self) -> None:
+        settings = ParentSettings(
             redis_url=self._settings.redis_url.get_secret_value(),
             capacity=self._settings.capacity,
             grace_s=self._settings.grace_s,
             recycle_calls=self._settings.recycle_calls,
             recycle_rss_bytes=self._settings.recycle_rss_mb << 20,
         )
-        write_or_drop(self._birth.reports_fd, line_of(terms))
+        write_or_drop(self._args.reports_fd, encode(settings))
 
     def _how_it_is(self, carrier: Carrier, *, trouble: str | None) -> Report:
         is_ready, reason = self._readiness(carrier, trouble)
@@ -323,8 +323,8 @@ class CarrierRun:
 
     def _record(self, carrier: Carrier) -> CarrierRecord:
         return CarrierRecord(
-            id=self._birth.carrier,
-            worker=self._birth.worker,
+            id=self._args.carrier,
+            worker=self._args.worker,
             host=socket.gethostname(),
             pid=os.getpid(),
             revision=self._settings.revision,
@@ -332,7 +332,7 @@ class CarrierRun:
             in_use=carrier.in_use,
             draining=self._drain.is_asked,
             started_unix_ms=self._started_unix_ms,
-            worker_started_unix_ms=self._birth.worker_started_unix_ms,
+            worker_started_unix_ms=self._args.worker_started_unix_ms,
         )
 
 

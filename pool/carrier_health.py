@@ -4,16 +4,16 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pool.tether import Report, Terms
+from pool.carrier_protocol import ParentSettings, Report
 
 SILENT_S = 30.0
 """A carrier that has said nothing for so long stands still. Its leases ended long ago, and its calls are others'."""
 
 STARTING_S = 60.0
-"""The same for the first word of one that was just started, on a machine that may be busy."""
+"""The same for the first message of one that was just started, on a machine that may be busy."""
 
 STALE_S = 5.0
-"""After so long without a word a carrier is not counted as ready."""
+"""After so long without a report a carrier is not counted as ready."""
 
 RETIRING_S = 3.0
 """A carrier that was asked to make place and got a call instead is asked again after so long."""
@@ -59,38 +59,38 @@ def is_stuck(seen: Seen) -> bool:
     return seen.silent_s >= (STARTING_S if seen.report is None else SILENT_S)
 
 
-def readiness(crew: Sequence[Seen], *, processes: int, is_stopping: bool) -> tuple[bool, str]:
+def readiness(carriers: Sequence[Seen], *, processes: int, is_stopping: bool) -> tuple[bool, str]:
     """Whether the worker takes calls, and how many of its carriers do and why not the others."""
-    ready = [seen.report for seen in crew if seen.report and state_of(seen) is State.READY]
+    ready = [seen.report for seen in carriers if seen.report and state_of(seen) is State.READY]
     count = f"{len(ready)} of {processes}"
     if is_stopping:
         return False, "draining"
     if ready:
         reason = next((report.reason for report in ready if report.reason != FULL), FULL)
         return True, f"{count} carriers ready: {reason}"
-    reasons = sorted({_why_not(seen) for seen in crew}) or ["starting"]
+    reasons = sorted({_why_not(seen) for seen in carriers}) or ["starting"]
     return False, f"{count} carriers ready: {', '.join(reasons)}"
 
 
-def to_recycle(crew: Sequence[Seen], terms: Terms) -> int | None:
+def to_recycle(carriers: Sequence[Seen], settings: ParentSettings) -> int | None:
     """Which carrier shall make place for a fresh one now: an idle one that has carried enough calls or grown too large.
 
     One at a time, and only while every other one has come up.
     """
-    if any(state_of(seen) in (State.STARTING, State.DRAINING) for seen in crew):
+    if any(state_of(seen) in (State.STARTING, State.DRAINING) for seen in carriers):
         return None
-    if any(seen.retiring_for_s is not None and seen.retiring_for_s < RETIRING_S for seen in crew):
+    if any(seen.retiring_for_s is not None and seen.retiring_for_s < RETIRING_S for seen in carriers):
         return None
-    due = (number for number, seen in enumerate(crew) if seen.report and _is_spent(seen.report, terms))
+    due = (number for number, seen in enumerate(carriers) if seen.report and _is_spent(seen.report, settings))
     return next(due, None)
 
 
-def _is_spent(report: Report, terms: Terms) -> bool:
+def _is_spent(report: Report, settings: ParentSettings) -> bool:
     """One without a call behind it never is: a limit below what a fresh one needs would replace it for ever."""
     if report.in_use or not report.calls_carried:
         return False
-    has_carried = 0 < terms.recycle_calls <= report.calls_carried
-    return has_carried or 0 < terms.recycle_rss_bytes < report.rss_bytes
+    has_carried = 0 < settings.recycle_calls <= report.calls_carried
+    return has_carried or 0 < settings.recycle_rss_bytes < report.rss_bytes
 
 
 def _why_not(seen: Seen) -> str:

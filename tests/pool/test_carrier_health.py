@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from pool.crew import Seen, State, is_stuck, readiness, state_of, to_recycle
-from pool.tether import Report, Terms
+from pool.carrier_health import Seen, State, is_stuck, readiness, state_of, to_recycle
+from pool.carrier_protocol import ParentSettings, Report
 
 WELL = Report(is_ready=True, reason="taking calls")
 FULL = Report(is_ready=True, reason="full", in_use=8)
 DEAF = Report(is_ready=False, reason="redis does not answer")
 DRAINED = Report(is_ready=False, reason="drained", is_draining=True)
-TERMS = Terms(redis_url="redis://127.0.0.1", capacity=8, grace_s=1.0, recycle_calls=10, recycle_rss_bytes=1000)
+SETTINGS = ParentSettings(
+    redis_url="redis://127.0.0.1", capacity=8, grace_s=1.0, recycle_calls=10, recycle_rss_bytes=1000
+)
 
 
 def seen(report: Report | None, *, silent_s: float = 0.5, retiring_for_s: float | None = None) -> Seen:
@@ -34,7 +36,7 @@ def test_how_a_carrier_is(report: Report | None, silent_s: float, state: State) 
 
 
 @pytest.mark.parametrize(
-    ("crew", "answer"),
+    ("carriers", "answer"),
     [
         ([], (False, "0 of 2 carriers ready: starting")),
         ([seen(None), seen(None)], (False, "0 of 2 carriers ready: starting")),
@@ -46,9 +48,9 @@ def test_how_a_carrier_is(report: Report | None, silent_s: float, state: State) 
         ([seen(WELL, silent_s=9.0), seen(None)], (False, "0 of 2 carriers ready: silent for 9 s, starting")),
     ],
 )
-def test_a_worker_is_ready_when_a_carrier_is(crew: list[Seen], answer: tuple[bool, str]) -> None:
+def test_a_worker_is_ready_when_a_carrier_is(carriers: list[Seen], answer: tuple[bool, str]) -> None:
     """The reason tells of how many, and why not."""
-    assert readiness(crew, processes=2, is_stopping=False) == answer
+    assert readiness(carriers, processes=2, is_stopping=False) == answer
 
 
 def test_a_worker_that_was_told_to_end_is_not_ready() -> None:
@@ -57,7 +59,7 @@ def test_a_worker_that_was_told_to_end_is_not_ready() -> None:
 
 
 @pytest.mark.parametrize(
-    ("crew", "which"),
+    ("carriers", "which"),
     [
         ([seen(WELL), seen(replace(WELL, calls_carried=9))], None),
         ([seen(WELL), seen(replace(WELL, calls_carried=10))], 1),
@@ -83,15 +85,15 @@ def test_a_worker_that_was_told_to_end_is_not_ready() -> None:
         "asked again when it had a call instead",
     ],
 )
-def test_a_spent_carrier_makes_place_when_it_is_idle(crew: list[Seen], which: int | None) -> None:
+def test_a_spent_carrier_makes_place_when_it_is_idle(carriers: list[Seen], which: int | None) -> None:
     """One after the other."""
-    assert to_recycle(crew, TERMS) == which
+    assert to_recycle(carriers, SETTINGS) == which
 
 
 def test_zero_is_never() -> None:
     """For both."""
     spent = [seen(replace(WELL, calls_carried=10**6, rss_bytes=10**12))]
-    assert to_recycle(spent, replace(TERMS, recycle_calls=0, recycle_rss_bytes=0)) is None
+    assert to_recycle(spent, replace(SETTINGS, recycle_calls=0, recycle_rss_bytes=0)) is None
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from deploy.local.ports import free_port
-from pool.tether import EXIT_FORCED, Birth
+from pool.carrier_protocol import EXIT_FORCED, CarrierArgs
 
 pytestmark = pytest.mark.timeout(120)
 
 DEAF = """
 import asyncio, signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # as carrier_main does before it loads what we load here
-from pool import carrier_main, tether, worker
+from pool import carrier_main, carrier_run
 from pool.drain import Drain
 
 async def deaf() -> None:
@@ -29,32 +29,32 @@ async def deaf() -> None:
         except asyncio.CancelledError:
             pass
 
-class DeafBeat(worker.CarrierRun):
+class DeafBeat(carrier_run.CarrierRun):
     async def _beat(self, carrier, carriers):
         await deaf()
 
-class DeafQueue(worker.CarrierRun):
+class DeafQueue(carrier_run.CarrierRun):
     def _wake_worker(self, carrier):
         built = super()._wake_worker(carrier)
         built.main = deaf
         return built
 
-class DeafDrain(worker.CarrierRun):
-    def __init__(self, settings, birth):
-        super().__init__(settings, birth)
+class DeafDrain(carrier_run.CarrierRun):
+    def __init__(self, settings, args):
+        super().__init__(settings, args)
         self._drain = Drain(grace_s=0.1, leave_s=0.1)
 
     async def _until_empty(self, carrier, at, hurry):
         await deaf()
 
-class DeafEnd(worker.CarrierRun):
+class DeafEnd(carrier_run.CarrierRun):
     async def run(self, orders):
         self.deaf = asyncio.get_running_loop().create_task(deaf(), name="deaf")
         await super().run(orders)
 
-worker.CarrierRun = {kind}
-worker.JOINING_LIMIT_S = 1.0
-worker.STOP_LIMIT_S = {stop_limit_s}
+carrier_run.CarrierRun = {kind}
+carrier_run.JOINING_LIMIT_S = 1.0
+carrier_run.STOP_LIMIT_S = {stop_limit_s}
 carrier_main.main(sys.argv[1:])
 """
 
@@ -69,9 +69,9 @@ async def carrier_of(
     program = DEAF.replace("{kind}", kind).replace("{stop_limit_s}", str(stop_limit_s))
     orders, orders_fd = os.pipe()
     reports_fd, reports = os.pipe()
-    birth = Birth("carrier-1", "worker-1", 0, os.getpid(), orders, reports)
+    args = CarrierArgs("carrier-1", "worker-1", 0, os.getpid(), orders, reports)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", program, *birth.words),
+        *(sys.executable, "-c", program, *args.argv),
         env={
             "PATH": "", "REDIS_URL": redis_url, "LIVEKIT_URL": f"ws://127.0.0.1:{free_port()}",
             "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 40, "ASSEMBLYAI_API_KEY": "a" * 32,
@@ -130,7 +130,7 @@ async def test_a_drain_that_does_not_end_is_left_behind(redis_url: str) -> None:
 
 async def test_a_carrier_that_stops_by_itself_says_so(redis_url: str) -> None:
     """The limit is not met where nothing is stuck."""
-    async with carrier_of("worker.CarrierRun", redis_url, stop_limit_s=10.0) as process:
+    async with carrier_of("carrier_run.CarrierRun", redis_url, stop_limit_s=10.0) as process:
         status, said = await stopped(process)
 
     assert status == 0

@@ -1,66 +1,68 @@
-"""The words between a parent and its carriers, and how orders wait."""
+"""The messages between a parent and its carriers, and how orders wait."""
 
 import os
 
 import pytest
 
-from pool.tether import (
+from pool.carrier_protocol import (
     MAX_LINE_BYTES,
-    Birth,
+    CarrierArgs,
+    Message,
     Order,
     Orders,
+    ParentSettings,
     Refusal,
     Report,
-    Terms,
-    Word,
-    line_of,
-    word_of,
+    decode,
+    encode,
     write_or_drop,
 )
 
-TERMS = Terms(redis_url="redis://:word@host", capacity=8, grace_s=3600.0, recycle_calls=10, recycle_rss_bytes=1 << 29)
+SETTINGS = ParentSettings(
+    redis_url="redis://:word@host", capacity=8, grace_s=3600.0, recycle_calls=10, recycle_rss_bytes=1 << 29
+)
 
 
 @pytest.mark.parametrize(
-    "word",
+    "message",
     [
-        TERMS,
+        SETTINGS,
         Refusal(("REDIS_URL: is not set.", "ümlaut")),
         Report(True, "full", 3, calls_carried=12, rss_bytes=1 << 27),
     ],
-    ids=["terms", "refusal", "report"],
+    ids=["settings", "refusal", "report"],
 )
-def test_a_word_comes_out_as_it_went_in(word: Word) -> None:
+def test_a_message_comes_out_as_it_went_in(message: Message) -> None:
     """In one line that a pipe takes whole."""
-    line = line_of(word)
+    line = encode(message)
     assert (line.count(b"\n"), line[-1:], len(line) < MAX_LINE_BYTES) == (1, b"\n", True)
-    assert word_of(line) == word
+    assert decode(line) == message
 
 
 @pytest.mark.parametrize(
     "line", [b"", b"{", b"[]", b'{"is": "report"}', b'{"is": "song"}', b"\xff\n", b'{"is": ["report"]}']
 )
-def test_half_a_word_is_none(line: bytes) -> None:
+def test_half_a_message_is_none(line: bytes) -> None:
     """What a dying carrier cut off."""
-    assert word_of(line) is None
+    assert decode(line) is None
 
 
-def test_terms_do_not_show_the_password() -> None:
+def test_settings_do_not_show_the_password() -> None:
     """Not in a traceback, either."""
-    assert "word" not in repr(TERMS)
+    assert "word" not in repr(SETTINGS)
 
 
-def test_a_birth_goes_by_arguments() -> None:
+def test_a_carrier_gets_its_arguments() -> None:
     """And comes out as it went in."""
-    birth = Birth("w-1", "w", 17, 4711, 5, 6)
-    assert Birth.of(birth.words) == birth
+    args = CarrierArgs("w-1", "w", 17, 4711, 5, 6)
+    assert CarrierArgs.parse(args.argv) == args
 
 
 def test_what_nobody_reads_is_dropped() -> None:
     """A pipe that is full takes no more, and holds nobody up; nor does one whose reader is gone."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    line = line_of(Report(True, "taking calls"))
+    line = encode(Report(True, "taking calls"))
     while write_or_drop(writer, line):
         pass
     assert not write_or_drop(writer, line)

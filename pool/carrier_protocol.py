@@ -1,4 +1,4 @@
-"""What holds a carrier to its parent: a pipe for orders, a pipe for reports, and the words that go over them.
+"""What a parent and its carriers say to each other: orders over one pipe, messages over another, and their formats.
 
 The parent tells a carrier what to do by one word a line, a carrier tells how it is by one JSON object a line. A carrier
 whose pipe of orders closes has no parent any more and leaves; one whose parent does not read drops its reports.
@@ -8,7 +8,6 @@ Standard library only: this is loaded before anything that starts a thread.
 import enum
 import json
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from threading import Lock
@@ -26,8 +25,8 @@ EXIT_PARENT_GONE = 72
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
-    """What a parent gives a carrier on its way."""
+class CarrierArgs:
+    """What a parent gives a carrier when it starts it."""
 
     carrier: str
     worker: str
@@ -37,14 +36,15 @@ class Birth:
     reports_fd: int = -1
 
     @property
-    def words(self) -> list[str]:
+    def argv(self) -> list[str]:
         """As arguments of the program."""
         numbers = self.worker_started_unix_ms, self.parent_pid, self.orders_fd, self.reports_fd
         return [self.carrier, self.worker, *map(str, numbers)]
 
     @classmethod
-    def of(cls, words: list[str]) -> "Birth":
-        carrier, worker, *numbers = words
+    def parse(cls, argv: list[str]) -> "CarrierArgs":
+        """From those of the program, without its name."""
+        carrier, worker, *numbers = argv
         return cls(carrier, worker, *map(int, numbers))
 
 
@@ -62,8 +62,8 @@ class Order(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """The first word of a carrier: what of its settings concerns its parent, which has read none."""
+class ParentSettings:
+    """The first message of a carrier: what of its settings concerns its parent, which has read none."""
 
     redis_url: str = field(repr=False)
     capacity: int
@@ -76,7 +76,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The only word of a carrier that cannot start as it is configured: a line a person can act on for each fault."""
+    """All that a carrier says which cannot start as it is configured: a line a person can act on for each fault."""
 
     problems: tuple[str, ...]
 
@@ -98,33 +98,25 @@ class Report:
     rss_bytes: int = 0
 
 
-Word = Terms | Refusal | Report
+Message = ParentSettings | Refusal | Report
 
-_KINDS: dict[str, type[Word]] = {"terms": Terms, "refusal": Refusal, "report": Report}
-
-
-def leave_out_rich() -> None:
-    """Let whoever looks for `rich` in this process find that it is not there.
-
-    structlog would load it for coloured tracebacks, which no process of ours prints, and it costs 5 MB in each.
-    """
-    sys.modules["rich"] = None  # type: ignore[assignment]  # an import of it fails, and structlog does without
+_KINDS: dict[str, type[Message]] = {"settings": ParentSettings, "refusal": Refusal, "report": Report}
 
 
-def line_of(word: Word) -> bytes:
-    """One word as a line."""
-    kind = next(name for name, cls in _KINDS.items() if isinstance(word, cls))
-    return json.dumps({"is": kind, **asdict(word)}).encode() + b"\n"
+def encode(message: Message) -> bytes:
+    """A message as a line."""
+    kind = next(name for name, cls in _KINDS.items() if isinstance(message, cls))
+    return json.dumps({"is": kind, **asdict(message)}).encode() + b"\n"
 
 
-def word_of(line: bytes) -> Word | None:
+def decode(line: bytes) -> Message | None:
     """What a line says; None when it says nothing we know."""
     try:
         said = json.loads(line)
-        word = _KINDS[said.pop("is")](**said)
+        message = _KINDS[said.pop("is")](**said)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Refusal(tuple(word.problems)) if isinstance(word, Refusal) else word
+    return Refusal(tuple(message.problems)) if isinstance(message, Refusal) else message
 
 
 def write_or_drop(fd: int, line: bytes) -> bool:

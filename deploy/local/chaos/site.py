@@ -120,25 +120,20 @@ class Site:
 
         Raises:
             ServerFailed: Redis does not come up again.
+            NoFailover: It does, and the sentinels do not agree on a primary with a replica in step.
         """
         self.webhooks.mood = Mood.FAITHFUL
         if isinstance(self.stack.redis, Valkey):
             self.stack.redis.thaw()
             if not self.stack.redis.is_running:
                 await self.stack.redis.revive()
+        if self.sentinels is not None:
+            await self.sentinels.mend()
         for pid in await self.pids_of(self.workers):
             send(pid, signal.SIGCONT)
-        if self.sentinels is not None:
-            await self._mend_sentinels(self.sentinels)
         if self.lines is not None:
             self.lines.redis.let_go()
             self.lines.island.heal(self.lines.island.host)
-
-    async def _mend_sentinels(self, sentinels: SentinelSet) -> None:
-        for node in sentinels.nodes:
-            if not node.is_running:
-                await node.revive(keep_data=False)
-        await asyncio.to_thread(sentinels.resume_replication)
 
     async def carriers_serve(self) -> bool:
         """Each worker has a serving carrier, all of its carriers are there, and no dead one looks alive."""

@@ -1,13 +1,13 @@
 """Frees what dead carriers held, over a connection to Redis that stands before it is needed."""
 
 import asyncio
-import contextlib
 from typing import Any
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from pool.base.outage import fault_of
 from pool.registry import Carriers
 from pool.registry.connect import lease_redis
 from pool.registry.workers import REAP
@@ -19,6 +19,8 @@ WAITS_S = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 WARM_S = 1.0
 """How often the connection is used, so that it stands. A Redis that was restarted knows no scripts."""
+
+COLD_CURE = "check that Redis runs and is reached; until then what a dead carrier held is free only when its leases end"
 
 
 class Reaper:
@@ -34,13 +36,16 @@ class Reaper:
             self._redis_url.set_result(redis_url)
 
     async def keep_warm(self) -> None:
-        """Task: hold the connection, and see to it that Redis knows the script."""
+        """Task: hold the connection, and see to it that Redis knows the script. Warns once when it can not."""
         redis = lease_redis(await self._redis_url)
         try:
             self._carriers = Carriers(redis)
+            was_warm = True
             while True:
-                with contextlib.suppress(RedisError, OSError):
-                    await _teach(redis)
+                is_warm = await _is_taught(redis)
+                if is_warm != was_warm:
+                    _tell_of_change(is_warm)
+                was_warm = is_warm
                 await asyncio.sleep(WARM_S)
         finally:
             await redis.aclose()
@@ -56,6 +61,23 @@ class Reaper:
             except (RedisError, OSError) as error:
                 log.debug("reap_unanswered", carrier=carrier, error=type(error).__name__)
         return None
+
+
+def _tell_of_change(is_warm: bool) -> None:
+    if is_warm:
+        log.info("reaper_warm")
+    else:
+        log.warning("reaper_cold", cure=COLD_CURE)
+
+
+async def _is_taught(redis: Redis) -> bool:
+    """Whether Redis answers and knows the script now."""
+    try:
+        await _teach(redis)
+    except (RedisError, OSError) as error:
+        log.debug("reaper_not_warmed", error=fault_of(error))
+        return False
+    return True
 
 
 async def _teach(redis: Redis) -> None:

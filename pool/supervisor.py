@@ -74,12 +74,10 @@ def run_supervisor(options: SupervisorOptions) -> int:
         asyncio.run(_run(options, processes))
     except BaseExceptionGroup as several:
         refused, others = several.split(SettingsInvalid)
-        loops, others = others.split(CrashLoop) if others else (None, None)
-        if others:
+        if others is not None and others.split(CrashLoop)[1] is not None:
             raise
-        if refused:
+        if refused is not None:
             raise _first_of(refused) from None
-        assert loops is not None
         return 1
     return 0
 
@@ -388,8 +386,5 @@ def _signals(call: Callable[[], None]) -> Iterator[None]:
 
 
 def _first_of(group: BaseExceptionGroup[SettingsInvalid]) -> SettingsInvalid:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, SettingsInvalid)
-    return error
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first

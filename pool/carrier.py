@@ -326,6 +326,7 @@ class Carrier:
         try:
             yield
         finally:
+            stand_by.close()
             if stand_by.call is None:
                 del self._stand_bys[(stand_by.offer.room, stand_by.offer.fence)]
             self._give_slot_back(stand_by.call and self._calls.pop(stand_by.call.key))

@@ -140,6 +140,10 @@ class StandBy:
 
     # --- the end --------------------------------------------------------------------
 
+    def close(self) -> None:
+        """Nothing of it goes on, however it ended; also when it was cancelled before its voice session stood."""
+        self._slow.cancel()
+
     async def give_back(self) -> None:
         """Draining: somebody else shall stand by. Not when the room is being passed to us at this moment."""
         if self.call is None and await self._decline(bar_ms=0):
@@ -147,7 +151,7 @@ class StandBy:
 
     async def refuse(self) -> None:
         """There is no slot for it after all."""
-        self._slow.cancel()
+        self.close()
         metrics.STAND_BYS.labels("no_room").inc()
         await self._decline(bar_ms=NO_ROOM_BAR_MS)
 

@@ -216,3 +216,16 @@ async def test_stopping_ends_what_stands_by_as_well(slow_harness: Harness) -> No
         await slow_harness.dialled.wait()
         slow_harness.carrier.stop_calls()
         await slow_harness.until_given_back()
+
+
+async def test_a_stand_by_that_is_cancelled_leaves_no_timer(slow_harness: Harness) -> None:
+    """Which would give it up, long after it is gone."""
+    await slow_harness.is_asked_to_stand_by()
+    carrier = slow_harness.carrier
+    async with asyncio.timeout(20):
+        await slow_harness.dialled.wait()
+        (stand_by,) = carrier._stand_bys.values()
+        carrier.abandon_calls()
+        while carrier.in_use:
+            await asyncio.sleep(0.02)
+    assert stand_by._slow.cancelled()

@@ -226,6 +226,6 @@ async def test_a_stand_by_that_is_cancelled_leaves_no_timer(slow_harness: Harnes
         await slow_harness.dialled.wait()
         (stand_by,) = carrier._stand_bys.values()
         carrier.abandon_calls()
-        while carrier.in_use:
-            await asyncio.sleep(0.02)
+        carrier.quiet()
+        await carrier.empty()
     assert stand_by._slow.cancelled()

@@ -16,8 +16,8 @@ from bridge import Cue, Ending, Outcome, Said, SessionSpec, Stop, carry
 from pool import metrics
 from pool.call import CarrierCallbacks, HeldCall
 from pool.capacity import Limits, Load, refusal
+from pool.decision_writer import DecisionWriter
 from pool.endings import CONSEQUENCES, facts_of, release_for
-from pool.entries import Entries
 from pool.journal import DecisionLog
 from pool.lease import ATTEMPT_LIMIT_S, Lease
 from pool.memory import MemoryWriter
@@ -49,7 +49,7 @@ class Carrier:
         """Set whenever there may be a free slot again."""
         self.loop_lag_s = 0.0
         self._rooms = rooms
-        self._entries = Entries(carrier_id, story)
+        self._decisions = DecisionWriter(carrier_id, story)
         self._settings = settings
         self._limits = Limits(capacity=settings.capacity)
         self._loop = asyncio.get_running_loop()
@@ -60,7 +60,7 @@ class Carrier:
         self._memory_writer = MemoryWriter(carrier_id, rooms)
         self._passing = Passing(carrier_id, rooms, self._memory_writer, renew=self.renew)
         note = self._memory_writer.note if settings.remember else _forget
-        self._callbacks = CarrierCallbacks(tell=self._entries.tell, note=note, renew=self.renew, token=self._token)
+        self._callbacks = CarrierCallbacks(tell=self._decisions.tell, note=note, renew=self.renew, token=self._token)
         self.calls_carried = 0
         """Calls that have ended here."""
         self._claims_wanted = 0
@@ -188,12 +188,12 @@ class Carrier:
     async def tell_forever(self) -> None:
         """Task: write the story's entries, and what is remembered of calls, to Redis."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._entries.write_forever(), name="story")
+            group.create_task(self._decisions.write_forever(), name="story")
             group.create_task(self._memory_writer.write_forever(), name="memory")
 
     async def told(self, *, limit_s: float) -> None:
         """Wait until the story so far is written, at most `limit_s`."""
-        await self._entries.written(limit_s=limit_s)
+        await self._decisions.written(limit_s=limit_s)
 
     async def renew(self) -> bool:
         """Renew every lease now. Return whether Redis answered."""
@@ -252,7 +252,7 @@ class Carrier:
                 await stand_by.give_back()
         while self._offers:
             key, offer = self._offers.popitem()
-            stand_by = StandBy(self.id, offer, self._rooms, tell=self._entries.tell, take=partial(self._take, key))
+            stand_by = StandBy(self.id, offer, self._rooms, tell=self._decisions.tell, take=partial(self._take, key))
             if not self.has_room():
                 await stand_by.refuse()
                 continue
@@ -372,7 +372,7 @@ class Carrier:
         else:
             log.info("call_ended", **facts)
         story = {key: value for key, value in facts.items() if value not in (None, "", 0)}
-        self._entries.tell(room, "ended", {**story, "cure": consequence.cure} if consequence.is_failure else story)
+        self._decisions.tell(room, "ended", {**story, "cure": consequence.cure} if consequence.is_failure else story)
 
 
 async def _carried(

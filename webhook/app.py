@@ -12,12 +12,12 @@ from webhook import talk
 from webhook.health import Health
 from webhook.metrics import Metrics
 from webhook.receive import DeliveryLimits, Pool, Receiver
-from webhook.remarks import Remarks
 from webhook.settings import WebhookSettings
+from webhook.story_writer import StoryWriter
 
 PATH = "/livekit/webhook"
 
-REMARKS_LIMIT_S = 1.0
+STORY_LIMIT_S = 1.0
 """At the end, for what is still to be written into stories."""
 
 
@@ -40,14 +40,14 @@ def create_app(
     """
     health = health or Health()
     metrics = Metrics(registry or CollectorRegistry())
-    remarks = Remarks(on_lost=metrics.remarks_lost)
+    story_writer = StoryWriter(on_dropped=metrics.story_dropped)
     receiver = Receiver(
         keys=settings.keys(),
         rules=settings.rules(),
         pool=pool,
         metrics=metrics,
         limits=limits or DeliveryLimits(),
-        remarks=remarks,
+        story_writer=story_writer,
     )
 
     @contextlib.asynccontextmanager
@@ -55,11 +55,11 @@ def create_app(
         await health.look(pool)
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(health.watch(pool), name="watch_pool")
-            telling = group.create_task(remarks.tell_forever(pool), name="tell_remarks")
+            writing = group.create_task(story_writer.write_forever(pool), name="write_stories")
             yield
-            await remarks.told(limit_s=REMARKS_LIMIT_S)
+            await story_writer.written(limit_s=STORY_LIMIT_S)
             watching.cancel()
-            telling.cancel()
+            writing.cancel()
 
     routes: list[BaseRoute] = [Route(PATH, receiver.receive, methods=["POST"])]
     app = Starlette(routes=routes + (talk.routes(page) if page else []), lifespan=lifespan)

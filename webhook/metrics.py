@@ -24,15 +24,15 @@ class Metrics:
             registry=registry,
         )
 
-        self._remarks_lost = Counter(
-            "roompool_webhook_remarks_lost",
+        self._story_dropped = Counter(
+            "roompool_webhook_story_dropped_total",
             "Lines for `roompool why` that were dropped, or that Redis did not take; no delivery was.",
             registry=registry,
         )
 
-    def remarks_lost(self, number: int) -> None:
+    def story_dropped(self, number: int) -> None:
         """Count lines of stories that nobody will read."""
-        self._remarks_lost.inc(number)
+        self._story_dropped.inc(number)
 
     def answered(self, *, event: str, outcome: str, seconds: float) -> None:
         """Count one delivery. `event` is empty where nothing was read; one we do not know counts as `other`."""

@@ -24,8 +24,8 @@ from pool.contract import Heard, Note, RoomRules
 from webhook.events import OtherEvent, ParticipantJoined, RoomEvent, RoomFinished, UnreadableEvent, parse_event
 from webhook.metrics import Metrics
 from webhook.policy import Ignore, IgnoreReason, decide
-from webhook.remarks import Remarks
 from webhook.signature import BadSignature, Keyring, verify_body, verify_token
+from webhook.story_writer import StoryWriter
 
 log = structlog.get_logger()
 
@@ -86,7 +86,7 @@ class DeliveryLimits:
 
 
 class Receiver:
-    """Takes deliveries. Holds nothing between two of them, but remarks that wait to be written."""
+    """Takes deliveries. Holds nothing between two of them, but lines of stories that wait to be written."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Receiver:
         pool: Pool,
         metrics: Metrics,
         limits: DeliveryLimits,
-        remarks: Remarks,
+        story_writer: StoryWriter,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
@@ -104,7 +104,7 @@ class Receiver:
         self._pool = pool
         self._metrics = metrics
         self._limits = limits
-        self._remarks = remarks
+        self._story_writer = story_writer
         self._now_s = now_s
 
     async def receive(self, request: Request) -> Response:
@@ -138,17 +138,17 @@ class Receiver:
         note = decide(event, self._rules)
         if isinstance(note, Ignore):
             story.reason = note.reason.value
-            self._remark(event, note.reason)
+            self._tell_story(event, note.reason)
             return Verdict.IGNORED
         await self._pool.submit(note)
-        self._remark(event, None)
+        self._tell_story(event, None)
         return Verdict.ACCEPTED
 
-    def _remark(self, event: RoomEvent, reason: IgnoreReason | None) -> None:
+    def _tell_story(self, event: RoomEvent, reason: IgnoreReason | None) -> None:
         """Tell `roompool why` that somebody's joining was heard of. Other events do not say who gets an agent."""
         if not isinstance(event, ParticipantJoined) or reason is IgnoreReason.ROOM_NAME_TOO_LONG:
             return
-        self._remarks.add(
+        self._story_writer.add(
             Heard(
                 room=event.room.name,
                 delivery=event.delivery,

@@ -10,7 +10,7 @@ from pool.client import PoolUnreachable
 from pool.contract import Heard
 from tests.webhook.deliveries import body_of, message
 from tests.webhook.receiver import Ledger, Receiving, receiving
-from webhook.remarks import WAITING_BOUND, Remarks
+from webhook.story_writer import WAITING_BOUND, StoryWriter
 
 JOIN = body_of(message("participant_joined"))
 HEARD = Heard("demo", "EV_1", "PA_caller1")
@@ -88,43 +88,43 @@ async def test_a_story_that_cannot_be_written_costs_no_delivery_anything(ledger:
         ledger.tells.set()
 
 
-async def test_remarks_are_bounded_and_the_newest_go() -> None:
+async def test_lines_are_bounded_and_the_newest_go() -> None:
     """A flood is held in so many lines, whatever Redis does."""
     lost: list[int] = []
-    remarks = Remarks(on_lost=lost.append)
+    writer = StoryWriter(on_dropped=lost.append)
     for number in range(WAITING_BOUND + 7):
-        remarks.add(Heard("demo", f"EV_{number}", "PA_1"))
+        writer.add(Heard("demo", f"EV_{number}", "PA_1"))
     assert sum(lost) == 7
 
     ledger = Ledger()
     async with asyncio.TaskGroup() as group:
-        telling = group.create_task(remarks.tell_forever(ledger))
-        await remarks.told(limit_s=5)
+        telling = group.create_task(writer.write_forever(ledger))
+        await writer.written(limit_s=5)
         telling.cancel()
     assert ledger.told.qsize() == WAITING_BOUND
     assert (await ledger.told.get()).delivery == "EV_0"
 
 
-async def test_a_remark_that_redis_does_not_take_is_counted() -> None:
+async def test_a_line_that_redis_does_not_take_is_counted() -> None:
     """And never tried again: the next ones would wait for it."""
     lost: list[int] = []
-    remarks = Remarks(on_lost=lost.append)
-    remarks.add(HEARD)
+    writer = StoryWriter(on_dropped=lost.append)
+    writer.add(HEARD)
     async with asyncio.TaskGroup() as group:
-        telling = group.create_task(remarks.tell_forever(Ledger(failure=PoolUnreachable("away"))))
-        await remarks.told(limit_s=5)
+        telling = group.create_task(writer.write_forever(Ledger(failure=PoolUnreachable("away"))))
+        await writer.written(limit_s=5)
         telling.cancel()
     assert lost == [1]
 
 
-async def test_waiting_for_the_last_remarks_has_an_end(ledger: Ledger) -> None:
+async def test_waiting_for_the_last_lines_has_an_end(ledger: Ledger) -> None:
     """A receiver that stops does not wait for a Redis that is away."""
     ledger.tells.clear()
-    remarks = Remarks()
-    remarks.add(HEARD)
+    writer = StoryWriter()
+    writer.add(HEARD)
     async with asyncio.TaskGroup() as group:
-        telling = group.create_task(remarks.tell_forever(ledger))
+        telling = group.create_task(writer.write_forever(ledger))
         began_at = time.monotonic()
-        await remarks.told(limit_s=0.1)
+        await writer.written(limit_s=0.1)
         assert time.monotonic() - began_at < 5
         telling.cancel()

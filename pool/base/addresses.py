@@ -76,6 +76,11 @@ def check_redis_url(url: str) -> None:
         raise ValueError("has brackets that enclose no address") from None
     if not (parts.path if parts.scheme == "unix" else parts.hostname):
         raise ValueError("names no server")
+    if parts.hostname and " " in parts.hostname:
+        raise ValueError("has a blank in the server's name")
+    database = parts.path.strip("/")
+    if parts.scheme != "unix" and database and not database.isdecimal():  # redis-py would take the first one, silently
+        raise ValueError("has a database that is no number behind the server")
     try:
         _ = parts.port
     except ValueError:

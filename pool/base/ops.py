@@ -12,7 +12,7 @@ from starlette.routing import Route
 from pool.base.requests import RequestLimits
 from pool.base.serve import serve
 
-LIMITS = RequestLimits(connections=64)
+MOST_CONNECTIONS = 64
 """Probes and a scraper or two; the file descriptors are for others."""
 
 Check = Callable[[], tuple[bool, str]]
@@ -40,7 +40,8 @@ async def serve_ops(
 ) -> AsyncIterator[int]:
     """Serve the three while the block runs, and yield the port. Errors are those of `serve`."""
     app = create_ops_app(live=live, ready=ready, registry=registry)
-    async with serve(app, host=host, port=port, name="ops", grace_s=1.0, limits=LIMITS) as bound_port:
+    limits = RequestLimits.of_process(most=MOST_CONNECTIONS)
+    async with serve(app, host=host, port=port, name="ops", grace_s=1.0, limits=limits) as bound_port:
         yield bound_port
 
 

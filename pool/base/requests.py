@@ -33,10 +33,10 @@ class RequestLimits:
     """Looked at after each read, so one read more (256 KiB at most) may have come."""
 
     @classmethod
-    def of_process(cls) -> Self:
-        """As many connections as leave half of the file descriptors for everything else."""
+    def of_process(cls, *, most: int = MOST_CONNECTIONS) -> Self:
+        """At most so many connections, and as many as leave half of the file descriptors for everything else."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return cls(MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, soft // 2))
+        return cls(most if soft == resource.RLIM_INFINITY else min(most, soft // 2))
 
     def protocol(self) -> type[asyncio.Protocol]:
         """For `uvicorn.Config(http=...)` of one server: its connections know of each other."""

@@ -23,6 +23,8 @@ REFUSED = [
     ("redis:/127.0.0.1", "begins with none of"),
     ("redis://", "names no server"),
     ("unix://", "names no server"),
+    ("redis://h ost:6379", "a blank in the server's name"),
+    ("redis://h:6379/abc", "a database that is no number"),
     ("redis://:hush@127.0.0.1:port/0", "port"),
     ("redis://[::1", "brackets"),
     ("redis+sentinel://a,b", "names no service"),

@@ -234,3 +234,4 @@ def soft_limit() -> Iterator[int]:
 async def test_a_process_keeps_half_of_its_file_descriptors_for_itself(soft_limit: int) -> None:
     """And never serves more than a thousand."""
     assert RequestLimits.of_process().connections == soft_limit // 2 < MOST_CONNECTIONS
+    assert RequestLimits.of_process(most=64).connections == 64

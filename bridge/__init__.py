@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from bridge.errors import BridgeError
+from bridge.recap import MAX_TURN_CHARS, MAX_TURNS
 from bridge.settings import BridgeSettings, LiveKitSettings
 from bridge.spec import (
     Cue,
@@ -38,6 +39,8 @@ __all__ = [
     "Ending",
     "Opening",
     "Said",
+    "MAX_TURNS",
+    "MAX_TURN_CHARS",
     "Permit",
     "Journal",
     "Stop",

@@ -12,7 +12,8 @@ from bridge.spec import Said
 MAX_TURNS = 40
 MAX_TURN_CHARS = 400
 MAX_RECAP_BYTES = 8 * 1024
-"""Together what a prompt can carry without crowding out the instructions."""
+"""Together what a prompt can carry without crowding out the instructions. Whoever keeps turns for a later call keeps no
+more of them."""
 
 INTRODUCTION = (
     "\n\nThe connection was renewed in the middle of this conversation. Go on where it stopped; do not greet again and "

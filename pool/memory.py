@@ -13,7 +13,7 @@ from typing import Literal
 import structlog
 from redis.exceptions import RedisError
 
-from bridge import Said
+from bridge import MAX_TURN_CHARS, MAX_TURNS, Said
 from pool import metrics
 from pool.base.outage import outage_of
 from pool.registry import Rooms
@@ -23,13 +23,10 @@ log = structlog.get_logger()
 VERSION = 1
 """Of the texts; one of another version is not guessed at."""
 
-MAX_CHARS = 400
-"""Of one turn: no more of it would get into a prompt."""
-
 MAX_TEXT_CHARS = 4 * 1024
 """Of one stored text. A longer one is none that we wrote, and not worth parsing."""
 
-PENDING_BOUND = 40
+PENDING_BOUND = MAX_TURNS
 """Turns of one call on their way to Redis, which keeps no more either. Oldest dropped."""
 
 WRITE_LIMIT_S = 1.0
@@ -46,7 +43,7 @@ def to_text(said: Said, *, fence: int, number: int) -> str:
         fence: The grant under which it was said, and `number`, counted within that grant: together they make every
             text of a room another one, so that one written twice is found out, and newer ones can be told apart.
     """
-    words = said.text[:MAX_CHARS].encode(errors="replace").decode()  # half a surrogate pair is no UTF-8
+    words = said.text[:MAX_TURN_CHARS].encode(errors="replace").decode()  # half a surrogate pair is no UTF-8
     fields: dict[str, int | str] = {"v": VERSION, "f": fence, "n": number, "w": said.who[0], "t": words}
     if said.cut_ms is not None:
         fields["c"] = said.cut_ms
@@ -83,7 +80,7 @@ def _said_of(text: str) -> Said | None:
         case {"v": int(version), "w": "c" | "a" as who, "t": str(words)} if version == VERSION and words.strip():
             cut_ms = fields.get("c")
             is_cut = isinstance(cut_ms, int) and not isinstance(cut_ms, bool) and cut_ms >= 0
-            return Said(WHO[who], words[:MAX_CHARS], cut_ms if is_cut else None)
+            return Said(WHO[who], words[:MAX_TURN_CHARS], cut_ms if is_cut else None)
     return None
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 import pytest
@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from bridge import Said
+from bridge import MAX_TURN_CHARS, MAX_TURNS, Said
+from bridge.recap import MAX_RECAP_BYTES
 from deploy.local.ports import free_port
 from pool.contract import Arrived
-from pool.memory import MAX_CHARS, PENDING_BOUND, MemoryWriter, newer, to_text, turns_of
+from pool.memory import PENDING_BOUND, MemoryWriter, newer, to_text, turns_of
 from pool.registry import Again, Grant, Rooms
 from pool.registry.connect import lease_redis
 
@@ -25,7 +26,7 @@ def dropped(reason: str) -> float:
     return REGISTRY.get_sample_value("roompool_memory_dropped_total", {"reason": reason}) or 0.0
 
 
-words = st.text(min_size=1, max_size=MAX_CHARS).filter(lambda text: text.strip() and text.isprintable())
+words = st.text(min_size=1, max_size=MAX_TURN_CHARS).filter(lambda text: text.strip() and text.isprintable())
 saids = st.builds(Said, st.sampled_from(["caller", "agent"]), words, st.none() | st.integers(0, 10**7))
 
 
@@ -39,7 +40,7 @@ def test_what_is_written_is_read_again(said: list[Said]) -> None:
 def test_a_text_is_compact_and_bounded() -> None:
     """A long turn does not crowd out the others, and costs no more bytes than its words."""
     assert to_text(Said("caller", "grüße", 120), fence=7, number=1) == '{"v":1,"f":7,"n":1,"w":"c","t":"grüße","c":120}'
-    assert turns_of([to_text(Said("agent", "x" * 9_999), fence=7, number=1)]) == (Said("agent", "x" * MAX_CHARS),)
+    assert turns_of([to_text(Said("agent", "x" * 9_999), fence=7, number=1)]) == (Said("agent", "x" * MAX_TURN_CHARS),)
 
 
 def test_half_a_surrogate_pair_can_be_stored() -> None:
@@ -109,12 +110,33 @@ async def claimed(rooms: Rooms, room: str = "a") -> Grant:
 
 async def remembered(rooms: Rooms, grant: Grant) -> list[str]:
     """The words the next owner is told."""
+    return [said.text for said in turns_of(await next_memory(rooms, grant))]
+
+
+async def next_memory(rooms: Rooms, grant: Grant) -> Sequence[str]:
+    """The texts the next owner is told."""
     offered = await rooms.offer(ME, grant.room, grant.fence)  # nobody else is there; ours stays
     assert offered.next is None
     await rooms.release(ME, grant.room, grant.fence, Again(failed=False))
     again = await rooms.claim_next("carrier-2", capacity=9)
     assert isinstance(again, Grant)
-    return [said.text for said in turns_of(again.memory)]
+    return again.memory
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept"),
+    [
+        (["x"] * (MAX_TURNS + 1), MAX_TURNS),
+        (["x" * (MAX_RECAP_BYTES - 1), "x"], 2),
+        (["x" * MAX_RECAP_BYTES, "x"], 1),
+    ],
+    ids=["turns", "all bytes", "one byte more"],
+)
+async def test_redis_keeps_as_much_as_a_recap_holds(rooms: Rooms, texts: list[str], kept: int) -> None:
+    """Its script has the two numbers written out: more would never be read, less would be missed."""
+    grant = await claimed(rooms)
+    await rooms.remember(ME, grant.room, grant.fence, texts)
+    assert list(await next_memory(rooms, grant)) == texts[-kept:]
 
 
 async def test_turns_reach_the_next_owner(rooms: Rooms) -> None:

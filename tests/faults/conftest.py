@@ -1,4 +1,4 @@
-"""The ground of each file here, up for as long as the file's tests run."""
+"""The environment of each file here, up for as long as the file's tests run."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.faults.stand import Stand
+from tests.faults.shared_site import SharedSite
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stand(
+async def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, livekit_binary: Path
-) -> AsyncIterator[Stand]:
-    """A stand on the ground that the file names as GROUND."""
-    ground = request.module.GROUND
-    stand = Stand(ground, tmp_path_factory.mktemp(ground.value), livekit_binary)
+) -> AsyncIterator[SharedSite]:
+    """A deployment of the environment that the file names as ENVIRONMENT."""
+    environment = request.module.ENVIRONMENT
+    shared = SharedSite(environment, tmp_path_factory.mktemp(environment.value), livekit_binary)
     try:
-        yield stand
+        yield shared
     finally:
-        await stand.down()
+        await shared.down()

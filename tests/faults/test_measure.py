@@ -5,7 +5,7 @@ import pytest
 from bridge.caller.witness import AgentStay, Witness
 from deploy.local.chaos.measure import CallMeasured, Window, measured
 
-STRUCK_AT = 10.0
+INJECTED_AT = 10.0
 
 
 def agent(witness: Witness, number: int, at: float, *, fence: int) -> AgentStay:
@@ -18,9 +18,9 @@ def speak(witness: Witness, stay: AgentStay, since: float, until: float, *, audi
 
 
 def measure(
-    witness: Witness, *, over_at: float = STRUCK_AT, fence: int = 1, moves: int = 1, answered: bool = True
+    witness: Witness, *, over_at: float = INJECTED_AT, fence: int = 1, moves: int = 1, answered: bool = True
 ) -> CallMeasured:
-    window = Window(STRUCK_AT, over_at, until=30.0, fence=fence)
+    window = Window(INJECTED_AT, over_at, until=30.0, fence=fence)
     return measured(witness, window, room="demo", moves_allowed=moves, answered=answered)
 
 
@@ -95,7 +95,7 @@ def test_a_hand_over_is_the_gap_between_frames_and_the_time_from_the_pass() -> N
     witness.left(sid="PA_1", at=12.0)
     new = agent(witness, 2, 12.05, fence=2)
     speak(witness, new, 12.1, 14.0, audible=False)
-    window = Window(STRUCK_AT, 15.0, until=30.0, fence=1, passes={2: 11.7})
+    window = Window(INJECTED_AT, 15.0, until=30.0, fence=1, passes={2: 11.7})
 
     call = measured(witness, window, room="demo", moves_allowed=1, answered=True)
 

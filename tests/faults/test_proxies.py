@@ -8,7 +8,7 @@ import pytest
 
 from deploy.local.chaos import webhook_proxy
 from deploy.local.chaos.tcp_proxy import TcpProxy
-from deploy.local.chaos.webhook_proxy import Mood, WebhookProxy
+from deploy.local.chaos.webhook_proxy import DeliveryFault, WebhookProxy
 
 LIMIT_S = 10.0
 ANSWER = b"HTTP/1.1 503 Service Unavailable\r\nX-Mark: yes\r\nContent-Length: 3\r\n\r\nno!"
@@ -62,18 +62,18 @@ async def posting(url: str) -> AsyncIterator[Post]:
 
 
 @asynccontextmanager
-async def proxied(mood: Mood) -> AsyncIterator[tuple[WebhookProxy, Post, "asyncio.Queue[bytes]"]]:
+async def proxied(fault: DeliveryFault) -> AsyncIterator[tuple[WebhookProxy, Post, "asyncio.Queue[bytes]"]]:
     async with asyncio.timeout(LIMIT_S), receiver() as (port, took), WebhookProxy.open() as proxy:
         url = proxy.route(f"http://127.0.0.1:{port}/hook")
         assert url.endswith("/hook")
-        proxy.mood = mood
+        proxy.fault = fault
         async with posting(url) as post:
             yield proxy, post, took
 
 
 async def test_a_delivery_and_its_answer_pass_unchanged() -> None:
     """Byte for byte both ways, several over one connection: signatures are over bytes."""
-    async with proxied(Mood.FAITHFUL) as (proxy, post, took):
+    async with proxied(DeliveryFault.NONE) as (proxy, post, took):
         for text in ("one", "two"):
             assert await post(delivery(text)) == ANSWER
             assert await took.get() == delivery(text)
@@ -82,25 +82,25 @@ async def test_a_delivery_and_its_answer_pass_unchanged() -> None:
 
 async def test_a_lost_delivery_is_accepted_and_never_arrives() -> None:
     """Refused, it would be repeated."""
-    async with proxied(Mood.LOSE) as (proxy, post, took):
+    async with proxied(DeliveryFault.LOSE) as (proxy, post, took):
         assert (await post(delivery("one"))).startswith(b"HTTP/1.1 200")
         assert proxy.taken == 1
-        proxy.mood = Mood.FAITHFUL
+        proxy.fault = DeliveryFault.NONE
         await post(delivery("two"))
         assert await took.get() == delivery("two")
 
 
 async def test_a_doubled_delivery_arrives_twice() -> None:
     """One after the other."""
-    async with proxied(Mood.DOUBLE) as (_, post, took):
+    async with proxied(DeliveryFault.DUPLICATE) as (_, post, took):
         await post(delivery("one"))
         assert [await took.get(), await took.get()] == [delivery("one")] * 2
 
 
 async def test_late_deliveries_arrive_late_in_their_order() -> None:
     """They are accepted at once; whoever wants to know when the last has arrived can ask."""
-    async with proxied(Mood.LATE) as (proxy, post, took):
-        proxy.late_s = 0.3
+    async with proxied(DeliveryFault.DELAY) as (proxy, post, took):
+        proxy.delay_s = 0.3
         for text in ("one", "two"):
             assert (await post(delivery(text))).startswith(b"HTTP/1.1 200")
         assert took.empty()
@@ -110,8 +110,8 @@ async def test_late_deliveries_arrive_late_in_their_order() -> None:
 
 async def test_deliveries_turned_round_arrive_in_the_opposite_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that came within the time of one collection."""
-    monkeypatch.setattr(webhook_proxy, "TURNED_ROUND_S", 0.3)
-    async with proxied(Mood.TURN_ROUND) as (_, post, took):
+    monkeypatch.setattr(webhook_proxy, "REORDERED_WITHIN_S", 0.3)
+    async with proxied(DeliveryFault.REORDER) as (_, post, took):
         for text in ("one", "two", "three"):
             await post(delivery(text))
         assert [await took.get() for _ in range(3)] == [delivery(text) for text in ("three", "two", "one")]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from deploy.local.chaos.fault import Ground
-from tests.faults.stand import Stand, faults_of
+from deploy.local.chaos.fault import Environment
+from tests.faults.shared_site import SharedSite, faults_of
 
-GROUND = Ground.SENTINEL
+ENVIRONMENT = Environment.SENTINEL
 
 pytestmark = [
     pytest.mark.livekit,
@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", faults_of(GROUND))
-async def test_every_caller_is_served_again_by_one_agent(stand: Stand, name: str) -> None:
+@pytest.mark.parametrize("name", faults_of(ENVIRONMENT))
+async def test_every_caller_is_served_again_by_one_agent(shared: SharedSite, name: str) -> None:
     """No call is lost, moves without need, or hears two agents; every voice session of a living process is ended."""
-    await stand.try_fault(name, seed="tests")
+    await shared.try_fault(name, seed="tests")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.local.chaos.form import Form, Ordered
+from deploy.local.chaos.options import Format, Options
 from deploy.local.demo import leave
 
 
@@ -36,21 +36,21 @@ def chaos(
     if unknown:
         raise typer.BadParameter(f"there is no fault {', '.join(unknown)}; they are {', '.join(BY_NAME)}")
 
-    order = Ordered(
+    options = Options(
         faults=tuple(fault or BY_NAME),
         trials=trials,
         seed=seed or secrets.token_hex(4),
-        form=_form(as_json, as_markdown),
+        format=_format(as_json, as_markdown),
     )
-    from deploy.local.chaos.conclude import carry_out
+    from deploy.local.chaos.campaign import carry_out
 
-    leave(carry_out(order))
+    leave(carry_out(options))
 
 
-def _form(as_json: bool, as_markdown: bool) -> Form:
+def _format(as_json: bool, as_markdown: bool) -> Format:
     if as_json and as_markdown:
         raise typer.BadParameter("--json or --markdown, not both")
-    return Form.JSON if as_json else Form.MARKDOWN if as_markdown else Form.TEXT
+    return Format.JSON if as_json else Format.MARKDOWN if as_markdown else Format.TEXT
 
 
 def main() -> None:

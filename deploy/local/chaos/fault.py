@@ -1,4 +1,4 @@
-"""What a fault is: its name, what it does, what it needs to run on, and how it strikes."""
+"""What a fault is: its name, what it does, what it needs to run on, and how it is injected."""
 
 import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -7,12 +7,12 @@ from random import Random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from deploy.local.chaos.probe_call import ProbeCall
     from deploy.local.chaos.site import Site
-    from deploy.local.chaos.talk import Talk
 
 
-class Ground(enum.Enum):
-    """What a fault runs on. Faults of one ground share a deployment for as long as it is whole."""
+class Environment(enum.Enum):
+    """What a fault runs on. Faults of one environment share a deployment for as long as it is whole."""
 
     PLAIN = "plain"
     """Everything as a user runs it; LiveKit posts to the receiver through a proxy that passes everything on."""
@@ -35,7 +35,7 @@ class Moment(enum.Enum):
     """While the callers come, one after the other, at a random time in it. Each leaves when it was answered."""
 
 
-class CannotStrike(Exception):
+class CannotInject(Exception):
     """This machine does not allow the fault; the text says what is missing."""
 
 
@@ -44,7 +44,7 @@ class Missed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Struck:
+class Injection:
     """What was done.
 
     Attributes:
@@ -66,7 +66,7 @@ class Scene:
     """Where a fault strikes: a deployment, the calls in it, and where its random choices come from."""
 
     site: "Site"
-    talks: "Sequence[Talk]"
+    calls: "Sequence[ProbeCall]"
     random: Random
 
 
@@ -77,7 +77,7 @@ class Fault:
     Attributes:
         name: As on the command line. `what`: one line for a person.
         prepare: What is done before the callers come.
-        strike: Does it, and its end; returns when its cause is gone.
+        inject: Does it, and its end; returns when its cause is gone.
         calls: Callers in a trial, each in a room of its own.
         every_s: For ARRIVING, the time between two callers.
         until_over: What must have come to pass, with the calls going on, before the callers ask again.
@@ -87,9 +87,9 @@ class Fault:
 
     name: str
     what: str
-    strike: Callable[[Scene], Awaitable[Struck]] = field(repr=False)
+    inject: Callable[[Scene], Awaitable[Injection]] = field(repr=False)
     prepare: Callable[[Scene], Awaitable[None]] | None = field(default=None, repr=False)
-    ground: Ground = Ground.PLAIN
+    environment: Environment = Environment.PLAIN
     moment: Moment = Moment.IN_CALL
     until_over: Callable[[Scene], Awaitable[None]] | None = field(default=None, repr=False)
     calls: int = 2

@@ -16,14 +16,14 @@ class Window:
     """A fault in the life of a call, on the monotonic clock.
 
     Attributes:
-        struck_at: When the fault began.
-        over_at: When its cause was gone: the process thawed, the network whole. For a kill the same as `struck_at`.
+        injected_at: When the fault began.
+        over_at: When its cause was gone: the process thawed, the network whole. For a kill the same as `injected_at`.
         until: Up to when the call was watched.
         fence: The grant of the agent that was there before; 0 when there was none yet.
         passes: When the room was passed on, by the fence it was passed on under.
     """
 
-    struck_at: float
+    injected_at: float
     over_at: float
     until: float
     fence: int = 0
@@ -82,12 +82,12 @@ def measured(
         room=room,
         moves=max(0, len({stay.fence for stay in later}) - (0 if window.fence else 1)),
         moves_allowed=moves_allowed,
-        joined_s=_since(window.struck_at, joined_at),
-        heard_s=_since(window.struck_at, heard_at),
+        joined_s=_since(window.injected_at, joined_at),
+        heard_s=_since(window.injected_at, heard_at),
         together_s=witness.together_s(window.until),
         audible_together_s=witness.overlap_s(),
-        silence_s=witness.longest_gap(window.struck_at, silence_until),
-        hand_over_s=hand_overs(witness.stays, window.struck_at),
+        silence_s=witness.longest_gap(window.injected_at, silence_until),
+        hand_over_s=hand_overs(witness.stays, window.injected_at),
         passed_s=tuple(
             first - window.passes[stay.fence]
             for stay in later

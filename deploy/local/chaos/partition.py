@@ -14,20 +14,20 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy.local.chaos.fault import CannotStrike
+from deploy.local.chaos.fault import CannotInject
 
 STEP_LIMIT_S = 10.0
 _OWNER_MARK = "rpchaos"
 
 
 @dataclass(frozen=True, slots=True)
-class Island:
+class IsolatedNetwork:
     """A program's own network.
 
     Attributes:
-        host: The address of this machine that the island sees; servers that it must reach listen there.
+        host: The address of this machine that the program sees; servers that it must reach listen there.
         far: A second such address, for what is not to be cut off together with the first.
-        words: What a command begins with to run on the island.
+        words: What a command begins with to run in that network.
     """
 
     host: str
@@ -36,7 +36,7 @@ class Island:
     _router: str
 
     def cut(self, address: str) -> None:
-        """From now on nothing passes between the island and this address. Twice is once."""
+        """From now on nothing passes between the network and this address. Twice is once."""
         self.heal(address)
         for number, way in enumerate(("to", "from")):
             _ip("-n", self._router, "rule", "add", "blackhole", way, address, "pref", self._pref(address, number))
@@ -44,7 +44,7 @@ class Island:
     def heal(self, address: str) -> None:
         """Everything passes again."""
         for number in (0, 1):
-            with contextlib.suppress(CannotStrike):
+            with contextlib.suppress(CannotInject):
                 _ip("-n", self._router, "rule", "del", "pref", self._pref(address, number))
 
     def _pref(self, address: str, number: int) -> str:
@@ -52,18 +52,18 @@ class Island:
 
 
 @contextlib.contextmanager
-def island() -> Iterator[Island]:
+def isolated_network() -> Iterator[IsolatedNetwork]:
     """Make one, and remove all of it in the end.
 
     Raises:
-        CannotStrike: This machine does not allow it.
+        CannotInject: This machine does not allow it.
     """
     if shutil.which("ip") is None:
-        raise CannotStrike("no `ip` on PATH: apt-get install iproute2 (Linux only)")
+        raise CannotInject("no `ip` on PATH: apt-get install iproute2 (Linux only)")
     sweep_left_behind()
     name = f"{_OWNER_MARK}-{os.getpid()}-{secrets.token_hex(2)}"
     net = f"10.213.{secrets.randbelow(200)}"
-    made = Island(f"{net}.1", f"{net}.2", ("ip", "netns", "exec", name), f"{name}-r")
+    made = IsolatedNetwork(f"{net}.1", f"{net}.2", ("ip", "netns", "exec", name), f"{name}-r")
     tag = secrets.token_hex(3)
     with contextlib.ExitStack() as undo:
         for space in (name, made._router):
@@ -106,7 +106,7 @@ def _ip(*words: str) -> None:
 
 
 def _quietly(*words: str) -> None:
-    with contextlib.suppress(CannotStrike):
+    with contextlib.suppress(CannotInject):
         _ip(*words)
 
 
@@ -114,7 +114,7 @@ def _run(*argv: str) -> str:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=STEP_LIMIT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise CannotStrike(f"`{' '.join(argv)}` could not run ({type(error).__name__})") from error
+        raise CannotInject(f"`{' '.join(argv)}` could not run ({type(error).__name__})") from error
     if done.returncode != 0:
-        raise CannotStrike(f"`{' '.join(argv)}` failed: {done.stderr.strip() or done.returncode}")
+        raise CannotInject(f"`{' '.join(argv)}` failed: {done.stderr.strip() or done.returncode}")
     return done.stdout

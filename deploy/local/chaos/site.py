@@ -17,9 +17,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bridge.caller.caller import Caller
-from deploy.local.chaos.partition import Island
+from deploy.local.chaos.partition import IsolatedNetwork
 from deploy.local.chaos.tcp_proxy import TcpProxy
-from deploy.local.chaos.webhook_proxy import Mood, WebhookProxy
+from deploy.local.chaos.webhook_proxy import DeliveryFault, WebhookProxy
 from deploy.local.processes import Child
 from deploy.local.sentinel import SentinelSet
 from deploy.local.stack import Stack
@@ -55,15 +55,15 @@ class Holder:
 
 
 @dataclass(slots=True)
-class Lines:
-    """What the worker on the island is connected by.
+class IsolatedWorker:
+    """A worker in a network of its own, and what it is connected by.
 
     Attributes:
         redis: The proxy through which alone it reaches Redis.
         worker: The one that lives there; None before the first.
     """
 
-    island: Island
+    network: IsolatedNetwork
     redis: TcpProxy
     env: Mapping[str, str]
     worker: Child | None = None
@@ -75,14 +75,14 @@ class Site:
 
     Attributes:
         wanted: How many workers there are before each trial.
-        lines: Where one of the workers lives on an island.
+        isolated: Where one of the workers lives in a network of its own.
         sentinels: Where Redis fails over.
     """
 
     stack: Stack
     webhooks: WebhookProxy
     wanted: int
-    lines: Lines | None = None
+    isolated: IsolatedWorker | None = None
     sentinels: SentinelSet | None = None
 
     # -- who takes part
@@ -104,14 +104,14 @@ class Site:
         Raises:
             SiteFailed: They do not come to that.
         """
-        lines = self.lines
-        if lines is not None and (lines.worker is None or lines.worker.exit_code is not None):
-            lines.worker = await self.stack.add_worker(env=lines.env, within=lines.island.words)
+        isolated = self.isolated
+        if isolated is not None and (isolated.worker is None or isolated.worker.exit_code is not None):
+            isolated.worker = await self.stack.add_worker(env=isolated.env, within=isolated.network.words)
         while len(self.workers) < self.wanted:
-            await self.hire()
+            await self.add_worker()
         await self.until(self.carriers_serve, "every worker has all of its carriers serving")
 
-    async def hire(self, **env: str) -> Child:
+    async def add_worker(self, **env: str) -> Child:
         """One more worker."""
         return await self.stack.add_worker(env=env)
 
@@ -122,7 +122,7 @@ class Site:
             ServerFailed: Redis does not come up again.
             NoFailover: It does, and the sentinels do not agree on a primary with a replica in step.
         """
-        self.webhooks.mood = Mood.FAITHFUL
+        self.webhooks.fault = DeliveryFault.NONE
         if isinstance(self.stack.redis, Valkey):
             self.stack.redis.thaw()
             if not self.stack.redis.is_running:
@@ -131,9 +131,9 @@ class Site:
             await self.sentinels.mend()
         for pid in await self.pids_of(self.workers):
             send(pid, signal.SIGCONT)
-        if self.lines is not None:
-            self.lines.redis.let_go()
-            self.lines.island.heal(self.lines.island.host)
+        if self.isolated is not None:
+            self.isolated.redis.let_go()
+            self.isolated.network.heal(self.isolated.network.host)
 
     async def carriers_serve(self) -> bool:
         """Each worker has a serving carrier, all of its carriers are there, and no dead one looks alive."""

@@ -12,10 +12,10 @@ from random import Random
 from typing import assert_never
 
 from bridge.caller.wav import interruption
-from deploy.local.chaos.fault import Fault, Missed, Moment, Scene, Struck, leaves
+from deploy.local.chaos.fault import Fault, Injection, Missed, Moment, Scene, leaves
+from deploy.local.chaos.probe_call import ProbeCall
 from deploy.local.chaos.sessions import still_open, unended
 from deploy.local.chaos.site import Site, SiteFailed
-from deploy.local.chaos.talk import Talk
 from deploy.local.chaos.verdict import Trial
 from pool.journal import Decision
 
@@ -36,40 +36,40 @@ async def make_trial(fault: Fault, site: Site, *, number: int, seed: str) -> Tri
     await site.fill_up()
     began_unix_ms = round(time.time() * 1000)
     question = interruption()
-    talks = [Talk(site.caller(fault.name), question) for _ in range(fault.calls)]
-    scene = Scene(site, talks, Random(f"{seed}/{fault.name}/{number}"))
+    calls = [ProbeCall(site.caller(fault.name), question) for _ in range(fault.calls)]
+    scene = Scene(site, calls, Random(f"{seed}/{fault.name}/{number}"))
     carriers: dict[str, str] = {}
     missed: list[Missed] = []
     try:
-        struck = await _live_through(fault, scene, carriers)
+        injection = await _live_through(fault, scene, carriers)
     except* Missed as several:
         missed = [error for error in leaves(several) if isinstance(error, Missed)]
     finally:
         await site.mend()
     if missed:
         raise missed[0]
-    stories = {talk.room: await site.story(talk.room) for talk in talks}
+    stories = {call.room: await site.story(call.room) for call in calls}
     carriers |= _tellers(stories.values())
-    left_open = await _left_open(site, began_unix_ms, carriers, struck)
+    left_open = await _left_open(site, began_unix_ms, carriers, injection)
     return Trial(
         fault=fault.name,
         number=number,
         seed=seed,
         calls=tuple(
-            talk.measure(struck, _passes(stories[talk.room]), from_coming=fault.moment is not Moment.IN_CALL)
-            for talk in talks
+            call.measure(injection, _passes(stories[call.room]), from_coming=fault.moment is not Moment.IN_CALL)
+            for call in calls
         ),
         unended=len(left_open),
-        broken=struck.broken,
+        broken=injection.broken,
     )
 
 
-async def _live_through(fault: Fault, scene: Scene, carriers: dict[str, str]) -> Struck:
+async def _live_through(fault: Fault, scene: Scene, carriers: dict[str, str]) -> Injection:
     """From the first caller's coming to the last one's leaving. `carriers` learns who held which voice session."""
     async with asyncio.TaskGroup() as living:
 
-        def come(talk: Talk) -> None:
-            living.create_task(talk.live(), name=f"live_{talk.room}")
+        def come(call: ProbeCall) -> None:
+            living.create_task(call.live(), name=f"live_{call.room}")
 
         try:
             if fault.prepare is not None:
@@ -84,54 +84,54 @@ async def _live_through(fault: Fault, scene: Scene, carriers: dict[str, str]) ->
                 case _:
                     assert_never(fault.moment)
         finally:
-            for talk in scene.talks:
-                talk.leave()
+            for call in scene.calls:
+                call.leave()
 
 
-Come = Callable[[Talk], None]
+Come = Callable[[ProbeCall], None]
 
 
-async def _in_call(fault: Fault, scene: Scene, come: Come, carriers: dict[str, str]) -> Struck:
-    for talk in scene.talks:
-        come(talk)
-    await _each(scene, Talk.be_greeted)
-    carriers |= _tellers([await scene.site.story(talk.room) for talk in scene.talks])
+async def _in_call(fault: Fault, scene: Scene, come: Come, carriers: dict[str, str]) -> Injection:
+    for call in scene.calls:
+        come(call)
+    await _each(scene, ProbeCall.be_greeted)
+    carriers |= _tellers([await scene.site.story(call.room) for call in scene.calls])
     await _random_phase(scene, PHASE_S)
-    struck = await fault.strike(scene)
-    await _all_served_again(fault, scene, struck)
-    return struck
+    injection = await fault.inject(scene)
+    await _all_served_again(fault, scene, injection)
+    return injection
 
 
-async def _before(fault: Fault, scene: Scene, come: Come) -> Struck:
-    struck = await fault.strike(scene)
-    for talk in scene.talks:
-        come(talk)
-    await _each(scene, Talk.came)
+async def _before(fault: Fault, scene: Scene, come: Come) -> Injection:
+    injection = await fault.inject(scene)
+    for call in scene.calls:
+        come(call)
+    await _each(scene, ProbeCall.came)
     if fault.until_over is not None:
         await fault.until_over(scene)
-    await _all_served_again(fault, scene, struck)
-    return struck
+    await _all_served_again(fault, scene, injection)
+    return injection
 
 
-async def _while_they_come(fault: Fault, scene: Scene, come: Come) -> Struck:
-    async def call(talk: Talk, after_s: float) -> None:
+async def _while_they_come(fault: Fault, scene: Scene, come: Come) -> Injection:
+    async def arrive(call: ProbeCall, after_s: float) -> None:
         await asyncio.sleep(after_s)  # callers do not come at once
-        come(talk)
-        await talk.came()
+        come(call)
+        await call.came()
         now = asyncio.get_running_loop().time()
-        await talk.be_served_again(Struck(at=now, over_at=now), fault.limit_s, speaks_first=True)
-        talk.leave()
+        await call.be_served_again(Injection(at=now, over_at=now), fault.limit_s, speaks_first=True)
+        call.leave()
 
     async with asyncio.TaskGroup() as calls:
-        for number, talk in enumerate(scene.talks):
-            calls.create_task(call(talk, number * fault.every_s), name=f"call_{talk.room}")
-        await _random_phase(scene, fault.every_s * len(scene.talks))
-        return await fault.strike(scene)
+        for number, call in enumerate(scene.calls):
+            calls.create_task(arrive(call, number * fault.every_s), name=f"call_{call.room}")
+        await _random_phase(scene, fault.every_s * len(scene.calls))
+        return await fault.inject(scene)
 
 
-async def _all_served_again(fault: Fault, scene: Scene, struck: Struck) -> None:
+async def _all_served_again(fault: Fault, scene: Scene, injection: Injection) -> None:
     speaks_first = not fault.is_hand_over
-    await _each(scene, lambda talk: talk.be_served_again(struck, fault.limit_s, speaks_first=speaks_first))
+    await _each(scene, lambda call: call.be_served_again(injection, fault.limit_s, speaks_first=speaks_first))
 
 
 async def _random_phase(scene: Scene, within_s: float) -> None:
@@ -139,11 +139,11 @@ async def _random_phase(scene: Scene, within_s: float) -> None:
     await asyncio.sleep(scene.random.uniform(0, within_s))
 
 
-async def _each(scene: Scene, step: Callable[[Talk], Coroutine[None, None, None]]) -> None:
+async def _each(scene: Scene, step: Callable[[ProbeCall], Coroutine[None, None, None]]) -> None:
     """One step of every call, all at the same time."""
     async with asyncio.TaskGroup() as group:
-        for talk in scene.talks:
-            group.create_task(step(talk), name=f"step_{talk.room}")
+        for call in scene.calls:
+            group.create_task(step(call), name=f"step_{call.room}")
 
 
 def _tellers(stories: Iterable[Sequence[Decision]]) -> dict[str, str]:
@@ -166,7 +166,7 @@ def _passes(story: Sequence[Decision]) -> dict[int, float]:
     }
 
 
-async def _left_open(site: Site, since_unix_ms: int, carriers: dict[str, str], struck: Struck) -> list[str]:
+async def _left_open(site: Site, since_unix_ms: int, carriers: dict[str, str], injection: Injection) -> list[str]:
     """The voice sessions of the trial that a living process did not end, once all had time to."""
 
     async def all_ended() -> bool:
@@ -174,6 +174,6 @@ async def _left_open(site: Site, since_unix_ms: int, carriers: dict[str, str], s
 
     with contextlib.suppress(SiteFailed):  # those that are open then are what is asked for
         await site.until(all_ended, "every voice session has ended", limit_s=ENDED_S)
-    killed_unix_ms = round((time.time() - (asyncio.get_running_loop().time() - struck.over_at)) * 1000)
+    killed_unix_ms = round((time.time() - (asyncio.get_running_loop().time() - injection.over_at)) * 1000)
     reports = await site.voice_sessions(since_unix_ms)
-    return unended(reports, carriers, killed=struck.killed, killed_unix_ms=killed_unix_ms)
+    return unended(reports, carriers, killed=injection.killed, killed_unix_ms=killed_unix_ms)

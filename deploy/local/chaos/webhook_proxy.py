@@ -17,7 +17,7 @@ ACCEPTED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 REFUSED = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 MAX_BYTES = 8 << 20
-TURNED_ROUND_S = 1.5
+REORDERED_WITHIN_S = 1.5
 """How long deliveries are collected before they go out, the last one first."""
 
 ANSWER_S = 30.0
@@ -27,14 +27,14 @@ PENDING = 10_000
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 
 
-class Mood(enum.Enum):
+class DeliveryFault(enum.Enum):
     """What is done to deliveries."""
 
-    FAITHFUL = "faithful"
+    NONE = "none"
     LOSE = "lose"
-    DOUBLE = "double"
-    LATE = "late"
-    TURN_ROUND = "turn round"
+    DUPLICATE = "duplicate"
+    DELAY = "delay"
+    REORDER = "reorder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class WebhookProxy:
     """An HTTP proxy on 127.0.0.1.
 
     Attributes:
-        mood: What is done to deliveries that come from now on.
-        late_s: How late LATE makes them; by default longer than a front-end waits for an agent.
-        taken: How many came in another mood than FAITHFUL.
+        fault: What is done to deliveries that come from now on.
+        delay_s: How late DELAY makes them; by default longer than a front-end waits for an agent.
+        taken: How many came under a fault.
     """
 
     def __init__(self, port: int) -> None:
-        self.mood = Mood.FAITHFUL
-        self.late_s = 25.0
+        self.fault = DeliveryFault.NONE
+        self.delay_s = 25.0
         self.taken = 0
         self._port = port
         self._target = ("127.0.0.1", 0)
@@ -111,19 +111,19 @@ class WebhookProxy:
 
     async def _answer(self, raw: bytes) -> bytes:
         now = asyncio.get_running_loop().time()
-        self.taken += self.mood is not Mood.FAITHFUL
-        match self.mood:
-            case Mood.LOSE:
+        self.taken += self.fault is not DeliveryFault.NONE
+        match self.fault:
+            case DeliveryFault.LOSE:
                 return ACCEPTED
-            case Mood.DOUBLE:
+            case DeliveryFault.DUPLICATE:
                 await self._pass_on(raw)
                 return await self._pass_on(raw)
-            case Mood.LATE if len(self._held) < PENDING:
-                self._hold(_Held(raw, now + self.late_s, self.taken))
+            case DeliveryFault.DELAY if len(self._held) < PENDING:
+                self._hold(_Held(raw, now + self.delay_s, self.taken))
                 return ACCEPTED
-            case Mood.TURN_ROUND if len(self._held) < PENDING:
+            case DeliveryFault.REORDER if len(self._held) < PENDING:
                 self._hold(
-                    _Held(raw, min((held.due_at for held in self._held), default=now + TURNED_ROUND_S), self.taken)
+                    _Held(raw, min((held.due_at for held in self._held), default=now + REORDERED_WITHIN_S), self.taken)
                 )
                 return ACCEPTED
             case _:

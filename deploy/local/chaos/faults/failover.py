@@ -2,7 +2,7 @@
 
 import asyncio
 
-from deploy.local.chaos.fault import Fault, Ground, Scene, Struck
+from deploy.local.chaos.fault import Environment, Fault, Injection, Scene
 from deploy.local.sentinel import SentinelSet
 
 FAILED_OVER_S = 30.0
@@ -15,7 +15,7 @@ async def keep_from_replica(scene: Scene) -> None:
     await asyncio.to_thread(sentinels.pause_replication)
 
 
-async def fail_over(scene: Scene) -> Struck:
+async def fail_over(scene: Scene) -> Injection:
     """The primary dies, and the replica takes its place. It may grant a room once more: its owner then learns so."""
     sentinels = _sentinels(scene)
     loop = asyncio.get_running_loop()
@@ -23,12 +23,12 @@ async def fail_over(scene: Scene) -> Struck:
     at = loop.time()
     await asyncio.to_thread(sentinels.kill_master)
     await sentinels.failed_over(from_port=was, within_s=FAILED_OVER_S)
-    return Struck(at=at, over_at=loop.time(), may_move={talk.room: 1 for talk in scene.talks})
+    return Injection(at=at, over_at=loop.time(), may_move={call.room: 1 for call in scene.calls})
 
 
 def _sentinels(scene: Scene) -> SentinelSet:
     sentinels = scene.site.sentinels
-    assert sentinels is not None, "this ground has sentinels"
+    assert sentinels is not None, "this environment has sentinels"
     return sentinels
 
 
@@ -36,8 +36,8 @@ FAULTS = (
     Fault(
         name="redis-failover",
         what="sentinels promote a replica that has not heard of the calls",
-        strike=fail_over,
+        inject=fail_over,
         prepare=keep_from_replica,
-        ground=Ground.SENTINEL,
+        environment=Environment.SENTINEL,
     ),
 )

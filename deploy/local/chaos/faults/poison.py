@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 
-from deploy.local.chaos.fault import Fault, Ground, Scene, Struck
+from deploy.local.chaos.fault import Environment, Fault, Injection, Scene
 from deploy.local.chaos.site import Site, SiteFailed, is_alive
 from pool.registry import Standing
 
@@ -18,7 +18,7 @@ SET_ASIDE_S = 90.0
 """For three joins, the waits between them, and carriers that start anew on a busy machine."""
 
 
-async def strike(scene: Scene) -> Struck:
+async def inject(scene: Scene) -> Injection:
     """Somebody calls such a room, and stays until it is set aside."""
     site = scene.site
     loop = asyncio.get_running_loop()
@@ -36,8 +36,8 @@ async def strike(scene: Scene) -> Struck:
     killed = frozenset(carrier for carrier, pid in seen.items() if not is_alive(pid)) - dead_before
     if len(killed) > DEATHS:
         broken.append(f"{len(killed)} carriers died in {bait.room_name}, not {DEATHS}")
-    moves: Mapping[str, int] = {talk.room: len(killed) for talk in scene.talks}
-    return Struck(at=at, over_at=loop.time(), may_move=moves, killed=killed, broken=tuple(broken))
+    moves: Mapping[str, int] = {call.room: len(killed) for call in scene.calls}
+    return Injection(at=at, over_at=loop.time(), may_move=moves, killed=killed, broken=tuple(broken))
 
 
 async def _is_set_aside(site: Site, room: str, seen: dict[str, int]) -> bool:
@@ -52,8 +52,8 @@ FAULTS = (
     Fault(
         name="poison-room",
         what="the SDK panics in whoever joins a certain room, beside other calls",
-        strike=strike,
-        ground=Ground.POISON,
+        inject=inject,
+        environment=Environment.POISON,
         calls=4,
     ),
 )

@@ -3,24 +3,24 @@
 import asyncio
 import signal
 
-from deploy.local.chaos.fault import Fault, Missed, Moment, Scene, Struck
+from deploy.local.chaos.fault import Fault, Injection, Missed, Moment, Scene
 from deploy.local.chaos.site import Holder, send
 
 FROZEN_S = 5.0
 """Longer than a lease, shorter than anybody's patience."""
 
 
-async def kill_carrier(scene: Scene) -> Struck:
+async def kill_carrier(scene: Scene) -> Injection:
     """kill -9 of the process that holds a call; its worker's parent lives."""
     holders = await _holders(scene)
     victim = scene.random.choice(list(holders.values()))
     at = _now()
     send(victim.pid, signal.SIGKILL)
     hit = {room: 1 for room, holder in holders.items() if holder.carrier == victim.carrier}
-    return Struck(at=at, over_at=at, may_move=hit, killed=frozenset({victim.carrier}))
+    return Injection(at=at, over_at=at, may_move=hit, killed=frozenset({victim.carrier}))
 
 
-async def kill_worker(scene: Scene) -> Struck:
+async def kill_worker(scene: Scene) -> Injection:
     """kill -9 of a whole worker: the parent, and every carrier of it at the same moment, as when a machine goes."""
     holders = await _holders(scene)
     victim = scene.random.choice(list(holders.values())).worker
@@ -29,10 +29,10 @@ async def kill_worker(scene: Scene) -> Struck:
     for pid in {victim.pid, *(carrier.pid for carrier in carriers)}:
         send(pid, signal.SIGKILL)
     hit = {room: 1 for room, holder in holders.items() if holder.worker is victim}
-    return Struck(at=at, over_at=at, may_move=hit, killed=frozenset(carrier.id for carrier in carriers))
+    return Injection(at=at, over_at=at, may_move=hit, killed=frozenset(carrier.id for carrier in carriers))
 
 
-async def freeze_carrier(scene: Scene) -> Struck:
+async def freeze_carrier(scene: Scene) -> Injection:
     """SIGSTOP of the process that holds a call, for longer than its lease, then SIGCONT."""
     holders = await _holders(scene)
     victim = scene.random.choice(list(holders.values()))
@@ -40,7 +40,7 @@ async def freeze_carrier(scene: Scene) -> Struck:
     return await _freeze({victim.pid}, hit)
 
 
-async def freeze_worker(scene: Scene) -> Struck:
+async def freeze_worker(scene: Scene) -> Injection:
     """SIGSTOP of a worker's parent and carriers, then SIGCONT."""
     holders = await _holders(scene)
     victim = scene.random.choice(list(holders.values())).worker
@@ -48,7 +48,7 @@ async def freeze_worker(scene: Scene) -> Struck:
     return await _freeze(await scene.site.pids_of([victim]), hit)
 
 
-async def kill_among_joins(scene: Scene) -> Struck:
+async def kill_among_joins(scene: Scene) -> Injection:
     """kill -9 of one carrier while callers come in: of one that has a call already, if any has."""
     seen = [one for one in await scene.site.carriers() if not one.cordoned]
     busy = [one for one in seen if one.leases] or seen
@@ -57,10 +57,10 @@ async def kill_among_joins(scene: Scene) -> Struck:
     victim = scene.random.choice(busy).carrier
     at = _now()
     send(victim.pid, signal.SIGKILL)
-    return Struck(at=at, over_at=at, may_move={talk.room: 1 for talk in scene.talks}, killed=frozenset({victim.id}))
+    return Injection(at=at, over_at=at, may_move={call.room: 1 for call in scene.calls}, killed=frozenset({victim.id}))
 
 
-async def _freeze(pids: set[int], hit: dict[str, int]) -> Struck:
+async def _freeze(pids: set[int], hit: dict[str, int]) -> Injection:
     at = _now()
     for pid in pids:
         send(pid, signal.SIGSTOP)
@@ -69,11 +69,11 @@ async def _freeze(pids: set[int], hit: dict[str, int]) -> Struck:
     finally:
         for pid in pids:
             send(pid, signal.SIGCONT)
-    return Struck(at=at, over_at=_now(), may_move=hit)
+    return Injection(at=at, over_at=_now(), may_move=hit)
 
 
 async def _holders(scene: Scene) -> dict[str, Holder]:
-    return await scene.site.holders([talk.room for talk in scene.talks])
+    return await scene.site.holders([call.room for call in scene.calls])
 
 
 def _now() -> float:
@@ -82,15 +82,15 @@ def _now() -> float:
 
 FAULTS = (
     Fault(
-        name="carrier-killed", what="kill -9 of the process that holds a call; its parent lives", strike=kill_carrier
+        name="carrier-killed", what="kill -9 of the process that holds a call; its parent lives", inject=kill_carrier
     ),
-    Fault(name="worker-killed", what="kill -9 of a whole worker, parent and carriers", strike=kill_worker),
-    Fault(name="carrier-frozen", what="the process that holds the call stands still for 5 s", strike=freeze_carrier),
-    Fault(name="worker-frozen", what="a whole worker stands still for 5 s", strike=freeze_worker),
+    Fault(name="worker-killed", what="kill -9 of a whole worker, parent and carriers", inject=kill_worker),
+    Fault(name="carrier-frozen", what="the process that holds the call stands still for 5 s", inject=freeze_carrier),
+    Fault(name="worker-frozen", what="a whole worker stands still for 5 s", inject=freeze_worker),
     Fault(
         name="joins-with-a-kill",
         what="30 callers come within 24 s, and a carrier is killed among them",
-        strike=kill_among_joins,
+        inject=kill_among_joins,
         moment=Moment.ARRIVING,
         calls=30,
         every_s=0.8,

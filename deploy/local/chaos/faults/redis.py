@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from deploy.local.chaos.fault import Fault, Scene, Struck
+from deploy.local.chaos.fault import Fault, Injection, Scene
 
 AWAY_S = 8.0
 """Long past every lease, and past the time that a failover takes."""
@@ -12,17 +12,17 @@ UNSTEADY_S = 8.0
 CUT_EVERY_S = 0.1
 
 
-async def restart(scene: Scene) -> Struck:
+async def restart(scene: Scene) -> Injection:
     """Killed and started again at once, with its data."""
     return await _spared(lambda: scene.site.stack.valkey.restart(keep_data=True))
 
 
-async def empty(scene: Scene) -> Struck:
+async def empty(scene: Scene) -> Injection:
     """Killed and started again at once, without its data."""
     return await _spared(lambda: scene.site.stack.valkey.restart(keep_data=False))
 
 
-async def freeze(scene: Scene) -> Struck:
+async def freeze(scene: Scene) -> Injection:
     """It stands still: connections stay, nothing answers."""
     valkey = scene.site.stack.valkey
 
@@ -36,7 +36,7 @@ async def freeze(scene: Scene) -> Struck:
     return await _spared(frozen)
 
 
-async def die(scene: Scene) -> Struck:
+async def die(scene: Scene) -> Injection:
     """It is gone: connections are refused. Then it comes back with its data."""
     valkey = scene.site.stack.valkey
 
@@ -48,7 +48,7 @@ async def die(scene: Scene) -> Struck:
     return await _spared(dead)
 
 
-async def cut_connections(scene: Scene) -> Struck:
+async def cut_connections(scene: Scene) -> Injection:
     """It closes every connection, again and again."""
     valkey = scene.site.stack.valkey
 
@@ -60,18 +60,18 @@ async def cut_connections(scene: Scene) -> Struck:
     return await _spared(unsteady)
 
 
-async def _spared(fault: Callable[[], Awaitable[None]]) -> Struck:
+async def _spared(fault: Callable[[], Awaitable[None]]) -> Injection:
     """Do it. No room may change hands for it."""
     loop = asyncio.get_running_loop()
     at = loop.time()
     await fault()
-    return Struck(at=at, over_at=loop.time())
+    return Injection(at=at, over_at=loop.time())
 
 
 FAULTS = (
-    Fault(name="redis-restarted", what="Redis is killed and comes back at once, with its data", strike=restart),
-    Fault(name="redis-emptied", what="Redis is killed and comes back at once, without its data", strike=empty),
-    Fault(name="redis-frozen", what="Redis stands still for 8 s", strike=freeze),
-    Fault(name="redis-dead", what="Redis is gone for 8 s", strike=die),
-    Fault(name="redis-unsteady", what="Redis cuts every connection each 100 ms, for 8 s", strike=cut_connections),
+    Fault(name="redis-restarted", what="Redis is killed and comes back at once, with its data", inject=restart),
+    Fault(name="redis-emptied", what="Redis is killed and comes back at once, without its data", inject=empty),
+    Fault(name="redis-frozen", what="Redis stands still for 8 s", inject=freeze),
+    Fault(name="redis-dead", what="Redis is gone for 8 s", inject=die),
+    Fault(name="redis-unsteady", what="Redis cuts every connection each 100 ms, for 8 s", inject=cut_connections),
 )

@@ -1,4 +1,4 @@
-"""A ground to strike on, shared by the faults of a file, and brought up anew when one of them broke it."""
+"""A deployment that the faults of a file share, brought up anew when one of them broke it."""
 
 import contextlib
 from dataclasses import replace
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.chaos.fault import CannotStrike, Ground, Missed
+from deploy.local.chaos.environments import bring_up
+from deploy.local.chaos.fault import CannotInject, Environment, Missed
 from deploy.local.chaos.faults import ALL, BY_NAME
-from deploy.local.chaos.grounds import stand_on
 from deploy.local.chaos.site import Site
 from deploy.local.chaos.trial import make_trial
 from deploy.local.chaos.verdict import Trial
@@ -17,18 +17,18 @@ from tests.e2e.site import leaks
 CROWD = 8
 """Callers at once, at most: what is proved here must hold on two busy cores; the command brings thirty."""
 
-LATE_S = 8.0
+DELAY_S = 8.0
 """How late deliveries come when they come late: after the agent that came without them."""
 
 TRIES = 3
 """For a trial in which no call was where the fault struck."""
 
 
-class Stand:
+class SharedSite:
     """One deployment at a time."""
 
-    def __init__(self, ground: Ground, folder: Path, binary: Path) -> None:
-        self._ground = ground
+    def __init__(self, environment: Environment, folder: Path, binary: Path) -> None:
+        self._environment = environment
         self._folder = folder
         self._binary = binary
         self._lives = 0
@@ -54,10 +54,10 @@ class Stand:
             await self._ending.aclose()
             self._lives += 1
             try:
-                standing = stand_on(self._ground, self._folder / str(self._lives), binary=self._binary)
+                standing = bring_up(self._environment, self._folder / str(self._lives), binary=self._binary)
                 self._site = await self._ending.enter_async_context(standing)
-                self._site.webhooks.late_s = LATE_S
-            except CannotStrike as error:
+                self._site.webhooks.delay_s = DELAY_S
+            except CannotInject as error:
                 pytest.skip(str(error))
         return self._site
 
@@ -69,6 +69,6 @@ class Stand:
         await self._ending.aclose()
 
 
-def faults_of(ground: Ground) -> list[str]:
-    """The names of this ground's faults."""
-    return [fault.name for fault in ALL if fault.ground is ground]
+def faults_of(environment: Environment) -> list[str]:
+    """The names of this environment's faults."""
+    return [fault.name for fault in ALL if fault.environment is environment]

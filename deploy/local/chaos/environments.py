@@ -1,4 +1,4 @@
-"""The deployments that faults strike. Each is all of roompool, started as a user starts it."""
+"""The deployments that faults are injected into. Each is all of roompool, started as a user starts it."""
 
 import contextlib
 import os
@@ -9,10 +9,10 @@ from typing import assert_never
 from urllib.parse import urlsplit, urlunsplit
 
 from bridge.simulator.texts import LINES
-from deploy.local.chaos.fault import Ground
+from deploy.local.chaos.fault import Environment
 from deploy.local.chaos.faults.poison import POISON_ROOMS
-from deploy.local.chaos.partition import island
-from deploy.local.chaos.site import Lines, Site, SiteFailed
+from deploy.local.chaos.partition import isolated_network
+from deploy.local.chaos.site import IsolatedWorker, Site, SiteFailed
 from deploy.local.chaos.tcp_proxy import TcpProxy
 from deploy.local.chaos.webhook_proxy import WebhookProxy
 from deploy.local.processes import NeverSaid, ProcessEnded
@@ -45,11 +45,11 @@ POISON_ENV = {
 
 
 @contextlib.asynccontextmanager
-async def stand_on(ground: Ground, run_dir: Path, *, binary: Path | None = None) -> AsyncIterator[Site]:
-    """Bring a ground up, and end it with the block.
+async def bring_up(environment: Environment, run_dir: Path, *, binary: Path | None = None) -> AsyncIterator[Site]:
+    """Bring an environment up, and end it with the block.
 
     Raises:
-        CannotStrike: This machine cannot offer it.
+        CannotInject: This machine cannot offer it.
         StackFailed: A part did not come up.
     """
     options = StackOptions(
@@ -61,17 +61,17 @@ async def stand_on(ground: Ground, run_dir: Path, *, binary: Path | None = None)
         simulator_args=SIMULATOR_ARGS,
         ready_within_s=READY_S,
     )
-    match ground:
-        case Ground.PLAIN:
+    match environment:
+        case Environment.PLAIN:
             standing = _plain(options)
-        case Ground.NETWORK:
+        case Environment.NETWORK:
             standing = _network(options)
-        case Ground.SENTINEL:
+        case Environment.SENTINEL:
             standing = _sentinel(options)
-        case Ground.POISON:
+        case Environment.POISON:
             standing = _plain(replace(options, worker_env={**options.worker_env, **POISON_ENV}))
         case _:
-            assert_never(ground)
+            assert_never(environment)
     async with standing as site:
         try:
             await site.fill_up()
@@ -88,17 +88,17 @@ async def _plain(options: StackOptions) -> AsyncIterator[Site]:
 
 @contextlib.asynccontextmanager
 async def _network(options: StackOptions) -> AsyncIterator[Site]:
-    """LiveKit on an address that the island can be cut off from; Redis and the voice on another, behind proxies."""
-    with island() as land:
-        async with _plain(replace(options, livekit_host=land.host)) as site, contextlib.AsyncExitStack() as proxies:
+    """LiveKit on an address that one worker can be cut off from; Redis and the voice on another, behind proxies."""
+    with isolated_network() as network:
+        async with _plain(replace(options, livekit_host=network.host)) as site, contextlib.AsyncExitStack() as proxies:
             redis_url, voice_url = site.stack.redis.url, site.stack.env["ROOMPOOL_VOICE_URL"]
-            redis = await proxies.enter_async_context(_proxy_to(redis_url, land.far))
-            voice = await proxies.enter_async_context(_proxy_to(voice_url, land.far))
+            redis = await proxies.enter_async_context(_proxy_to(redis_url, network.far))
+            voice = await proxies.enter_async_context(_proxy_to(voice_url, network.far))
             env = {
-                "REDIS_URL": _through(redis_url, land.far, redis.port),
-                "ROOMPOOL_VOICE_URL": _through(voice_url, land.far, voice.port),
+                "REDIS_URL": _through(redis_url, network.far, redis.port),
+                "ROOMPOOL_VOICE_URL": _through(voice_url, network.far, voice.port),
             }
-            site.lines = Lines(land, redis, env)
+            site.isolated = IsolatedWorker(network, redis, env)
             yield site
 
 

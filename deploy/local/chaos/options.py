@@ -4,7 +4,7 @@ import enum
 from dataclasses import dataclass
 
 
-class Form(enum.Enum):
+class Format(enum.Enum):
     """How the figures are told."""
 
     TEXT = "text"
@@ -13,10 +13,10 @@ class Form(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ordered:
+class Options:
     """Which faults, by name, how often, from which seed, and told how."""
 
     faults: tuple[str, ...]
     trials: int
     seed: str
-    form: Form
+    format: Format

@@ -8,7 +8,7 @@ from bridge.caller.caller import Caller
 from bridge.caller.errors import CallerError, NotInTime
 from bridge.caller.sound import Speech
 from bridge.caller.witness import AgentStay
-from deploy.local.chaos.fault import Struck
+from deploy.local.chaos.fault import Injection
 from deploy.local.chaos.measure import CallMeasured, Window, later_grants, measured
 
 COMES_S = 45.0
@@ -24,7 +24,7 @@ NEXT_S = 10.0
 """For a next agent, where there may be one. After this we ask, and see whether anybody answers."""
 
 
-class Talk:
+class ProbeCall:
     """A caller, from coming to hanging up. `live` is its task.
 
     Attributes:
@@ -72,17 +72,17 @@ class Talk:
 
     # -- after it
 
-    async def be_served_again(self, struck: Struck, limit_s: float, *, speaks_first: bool) -> None:
+    async def be_served_again(self, injection: Injection, limit_s: float, *, speaks_first: bool) -> None:
         """Wait until an agent answers, and nobody else is there. What does not happen in time is noted, not raised.
 
         Args:
             speaks_first: A next agent says something of its own accord, which is waited for.
         """
-        deadline = max(struck.over_at, self._loop.time()) + limit_s
+        deadline = max(injection.over_at, self._loop.time()) + limit_s
         try:
             if self.fence == 0:
                 await self.caller.agent_heard(deadline - self._loop.time())
-            elif self.room in struck.may_move:
+            elif self.room in injection.may_move:
                 await self._next_agent(deadline, speaks_first=speaks_first)
             await self._be_answered(deadline)
         except CallerError as error:
@@ -117,21 +117,21 @@ class Talk:
             )
             self._answered = True
 
-    def measure(self, struck: Struck, passes: Mapping[int, float], *, from_coming: bool) -> CallMeasured:
+    def measure(self, injection: Injection, passes: Mapping[int, float], *, from_coming: bool) -> CallMeasured:
         """The numbers of this call.
 
         Args:
             passes: See `Window`.
             from_coming: Count from the moment in which the caller was in the room, not from the fault.
         """
-        at = self.caller.connected_at if from_coming else struck.at
+        at = self.caller.connected_at if from_coming else injection.at
         until = self.caller.left_at or self._loop.time()
-        window = Window(at, max(at, struck.over_at), until, self.fence, passes)
+        window = Window(at, max(at, injection.over_at), until, self.fence, passes)
         return measured(
             self.caller.witness,
             window,
             room=self.room,
-            moves_allowed=struck.may_move.get(self.room, 0),
+            moves_allowed=injection.may_move.get(self.room, 0),
             answered=self._answered,
             problem=self._problem,
         )

@@ -1,4 +1,4 @@
-"""From what was ordered on the command line to the figures: runs the trials, tells them, and keeps what broke."""
+"""A campaign: from the options of the command line to the figures, with what broke kept."""
 
 import dataclasses
 import json
@@ -10,9 +10,8 @@ from pathlib import Path
 from bridge.caller.quiet import lower_sdk_lines
 from deploy.local.chaos import table
 from deploy.local.chaos.fault import leaves
-from deploy.local.chaos.faults import BY_NAME
-from deploy.local.chaos.form import Form, Ordered
-from deploy.local.chaos.run import Order, Runner, is_ok
+from deploy.local.chaos.options import Format, Options
+from deploy.local.chaos.runner import Runner, is_ok
 from deploy.local.chaos.verdict import FaultReport
 from deploy.local.ending import FAILED, OK, remove, run_until_signalled
 from deploy.local.livekit_binary import NoLiveKitServer, find_or_build
@@ -21,8 +20,8 @@ from deploy.local.valkey import NoValkey
 from pool.base import logs
 
 
-def carry_out(ordered: Ordered) -> int:
-    """Try what was ordered, and print the figures; the exit status.
+def carry_out(options: Options) -> int:
+    """Make the trials, and print the figures; the exit status.
 
     The folder with the logs is kept when a promise was broken, and named; otherwise it goes.
     """
@@ -34,10 +33,10 @@ def carry_out(ordered: Ordered) -> int:
         tell(f"error: {error}")
         return FAILED
     run_dir = Path(tempfile.mkdtemp(prefix="roompool-chaos-"))
-    faults = [BY_NAME[name] for name in ordered.faults]
-    order = Order(faults=faults, trials=ordered.trials, seed=ordered.seed, run_dir=run_dir, binary=binary)
-    tell(f"{len(faults)} faults, {ordered.trials} trials of each, --seed {ordered.seed}")
-    status = run_until_signalled(lambda: _run(order, ordered), at_once=lambda: None)
+    tell(f"{len(options.faults)} faults, {options.trials} trials of each, --seed {options.seed}")
+    status = run_until_signalled(
+        lambda: _run(Runner(options, run_dir, tell, binary=binary), options), at_once=lambda: None
+    )
     if status == FAILED:
         tell(f"kept: {run_dir}")
     else:
@@ -45,27 +44,27 @@ def carry_out(ordered: Ordered) -> int:
     return status
 
 
-async def _run(order: Order, ordered: Ordered) -> int:
+async def _run(runner: Runner, options: Options) -> int:
     reports: list[FaultReport] = []
     try:
-        reports = await Runner(order, tell).run()
+        reports = await runner.run()
     except* (StackFailed, NoValkey) as several:
         for error in leaves(several):
             tell(f"error: {error}")
     if not reports:
         return FAILED
-    sys.stdout.write(_written(reports, ordered) + "\n")
+    sys.stdout.write(_written(reports, options) + "\n")
     return OK if is_ok(reports) else FAILED
 
 
-def _written(reports: Sequence[FaultReport], ordered: Ordered) -> str:
-    match ordered.form:
-        case Form.JSON:
+def _written(reports: Sequence[FaultReport], options: Options) -> str:
+    match options.format:
+        case Format.JSON:
             figures = [dataclasses.asdict(one) | {"ok": one.ok} for one in reports]
-            return json.dumps({"seed": ordered.seed, "ok": is_ok(reports), "faults": figures}, indent=2)
-        case Form.MARKDOWN:
+            return json.dumps({"seed": options.seed, "ok": is_ok(reports), "faults": figures}, indent=2)
+        case Format.MARKDOWN:
             return table.markdown(reports)
-        case Form.TEXT:
+        case Format.TEXT:
             return table.text(reports)
 
 

@@ -1,4 +1,4 @@
-"""Many trials of many faults: grounds are brought up once and shared, what broke is kept, and all of it is told."""
+"""Many trials of many faults: environments are shared, what broke is kept, and all of it is told."""
 
 import asyncio
 import contextlib
@@ -8,8 +8,10 @@ from itertools import groupby
 from pathlib import Path
 
 from bridge.caller.errors import CallerError
-from deploy.local.chaos.fault import CannotStrike, Fault, Missed, leaves
-from deploy.local.chaos.grounds import stand_on
+from deploy.local.chaos.environments import bring_up
+from deploy.local.chaos.fault import CannotInject, Fault, Missed, leaves
+from deploy.local.chaos.faults import BY_NAME
+from deploy.local.chaos.options import Options
 from deploy.local.chaos.site import Site, SiteFailed
 from deploy.local.chaos.trial import make_trial
 from deploy.local.chaos.verdict import FaultReport, Trial, report, skipped
@@ -25,45 +27,33 @@ TRIES = 3
 Tell = Callable[[str], None]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is to be tried.
-
-    Attributes:
-        run_dir: Where logs and stories go.
-    """
-
-    faults: Sequence[Fault]
-    trials: int
-    seed: str
-    run_dir: Path
-    binary: Path | None = None
-
-
 class Runner:
-    """Makes the trials of an order."""
+    """Makes the trials that the options ask for. Logs and stories go into `run_dir`."""
 
-    def __init__(self, order: Order, tell: Tell) -> None:
-        self._order = order
+    def __init__(self, options: Options, run_dir: Path, tell: Tell, *, binary: Path | None = None) -> None:
+        self._options = options
+        self._run_dir = run_dir
         self._tell = tell
-        self._stands = 0
+        self._binary = binary
+        self._deployments = 0
 
     async def run(self) -> list[FaultReport]:
-        """All of them, ground by ground."""
+        """All of them, environment by environment."""
         reports: list[FaultReport] = []
-        by_ground = sorted(self._order.faults, key=lambda fault: fault.ground.value)
-        for _, faults in groupby(by_ground, key=lambda fault: fault.ground):
-            reports += await self._on_ground(list(faults))
-        names = [fault.name for fault in self._order.faults]
-        return sorted(reports, key=lambda one: names.index(one.fault))
+        by_environment = sorted(
+            (BY_NAME[name] for name in self._options.faults), key=lambda fault: fault.environment.value
+        )
+        for _, faults in groupby(by_environment, key=lambda fault: fault.environment):
+            reports += await self._in_environment(list(faults))
+        return sorted(reports, key=lambda one: self._options.faults.index(one.fault))
 
-    async def _on_ground(self, faults: Sequence[Fault]) -> list[FaultReport]:
-        wanted = [(fault, number) for fault in faults for number in range(1, self._order.trials + 1)]
+    async def _in_environment(self, faults: Sequence[Fault]) -> list[FaultReport]:
+        wanted = [(fault, number) for fault in faults for number in range(1, self._options.trials + 1)]
         trials: list[Trial] = []
         try:
             while wanted:
                 trials += await self._until_it_breaks(wanted)
-        except CannotStrike as error:
+        except CannotInject as error:
             self._tell(f"skipped: {', '.join(fault.name for fault in faults)}: {error}")
             return [skipped(fault.name, str(error)) for fault in faults]
         return [
@@ -74,7 +64,7 @@ class Runner:
     async def _until_it_breaks(self, wanted: list[tuple[Fault, int]]) -> list[Trial]:
         """Make trials on one deployment, taking them off the list, until all are made or one broke something."""
         done: list[Trial] = []
-        async with self._stand(wanted[0][0]) as (site, folder):
+        async with self._deployment(wanted[0][0]) as (site, folder):
             while wanted:
                 fault, number = wanted.pop(0)
                 trial = await self._try(fault, number, site)
@@ -88,18 +78,18 @@ class Runner:
         return done
 
     @contextlib.asynccontextmanager
-    async def _stand(self, fault: Fault) -> AsyncIterator[tuple[Site, Path]]:
-        self._stands += 1
-        folder = self._order.run_dir / f"{self._stands}-{fault.ground.value}"
-        self._tell(f"bringing up {fault.ground.value}, logs in {folder}")
-        async with stand_on(fault.ground, folder, binary=self._order.binary) as site:
+    async def _deployment(self, fault: Fault) -> AsyncIterator[tuple[Site, Path]]:
+        self._deployments += 1
+        folder = self._run_dir / f"{self._deployments}-{fault.environment.value}"
+        self._tell(f"bringing up {fault.environment.value}, logs in {folder}")
+        async with bring_up(fault.environment, folder, binary=self._binary) as site:
             yield site, folder
 
     async def _try(self, fault: Fault, number: int, site: Site) -> Trial:
         """One trial, made again when nothing was tried; one that cannot be made has broken its promise."""
         why = ""
         for attempt in range(TRIES):
-            seed = self._order.seed if attempt == 0 else f"{self._order.seed}+{attempt}"
+            seed = self._options.seed if attempt == 0 else f"{self._options.seed}+{attempt}"
             try:
                 async with asyncio.timeout(TRIAL_LIMIT_S):
                     return await make_trial(fault, site, number=number, seed=seed)

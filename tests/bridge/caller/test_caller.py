@@ -172,8 +172,10 @@ async def test_an_agent_evicted_by_its_successor_is_never_two(join: Join, bring:
         async with bring() as second:
             await caller.agent_seen(10, since=handed_over_at)
             await second.until_subscribed()
-            await second.play(tone(0.3))
-            await caller.agent_heard(10, since=handed_over_at)
+            async with asyncio.TaskGroup() as group:
+                heard = group.create_task(caller.agent_heard(10, since=handed_over_at))
+                while not heard.done():  # subscribed is not yet connected: the first packets may go nowhere
+                    await second.play(tone(0.3))
 
     assert len(caller.witness.stays) == 2
     assert (caller.witness.agents_max, caller.witness.audible_max) == (1, 1)

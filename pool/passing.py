@@ -18,6 +18,10 @@ log = structlog.get_logger()
 AT_ONCE = 2
 """Calls handed over at the same time: each holds a second voice session, which vendors count."""
 
+SWAP_LIMIT_S = 2.0
+"""For one agent to take another's place. The next call waits for that: two at a time would share the processor just
+when a caller has no agent to hear."""
+
 LOOK_S = 0.25
 """Between looks for a call that may be handed over, when there is none."""
 
@@ -37,6 +41,9 @@ class Passing:
         """By room and fence: each call's hand-over, over all its tries."""
         self._again_at: dict[tuple[str, int], float] = {}
         self._under_way: set[tuple[str, int]] = set()
+        self._swapping: HeldCall | None = None
+        """The call that was passed last; its agent is there until the next one has come."""
+        self._swap_ends_at = 0.0
 
     async def forever(self, calls: Callable[[], Collection[HeldCall]]) -> None:
         """Task: hand over whatever `calls` gives, oldest first, at most `AT_ONCE` at a time, until cancelled."""
@@ -127,20 +134,36 @@ class Passing:
 
     async def _settle(self, call: HeldCall) -> HandOverEvent:
         """Wait for the moment, with everything that was said until then written."""
-        if not await self._memory_writer.flush(*call.key):
-            return HandOverEvent.UNREACHABLE
-        await call.until_quiet(for_s=QUIET_FOR_S, limit_s=QUIET_LIMIT_S)
-        if not await self._memory_writer.flush(*call.key):
-            return HandOverEvent.UNREACHABLE
-        return HandOverEvent.SETTLED if call.can_be_passed_on() else HandOverEvent.NOT_NOW
+        while True:
+            await self._swapped()
+            if not await self._memory_writer.flush(*call.key):
+                return HandOverEvent.UNREACHABLE
+            await call.until_quiet(for_s=QUIET_FOR_S, limit_s=QUIET_LIMIT_S)
+            if not await self._memory_writer.flush(*call.key):
+                return HandOverEvent.UNREACHABLE
+            if not self._is_swapping():  # no await between this and the pass
+                return HandOverEvent.SETTLED if call.can_be_passed_on() else HandOverEvent.NOT_NOW
+
+    def _is_swapping(self) -> bool:
+        call = self._swapping
+        return call is not None and not call.over.is_set() and self._loop.time() < self._swap_ends_at
+
+    async def _swapped(self) -> None:
+        """Wait until no other call of ours is between two agents."""
+        if self._swapping is not None and self._is_swapping():
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._swap_ends_at):
+                    await self._swapping.over.wait()
 
     async def _pass(self, call: HeldCall) -> HandOverEvent:
+        self._swapping, self._swap_ends_at = call, self._loop.time() + SWAP_LIMIT_S
         try:
             fence = await self._rooms.pass_on(self._carrier_id, call.grant.room, call.grant.fence)
         except (RedisError, OSError):
             await self._renew()  # it may have run
             return HandOverEvent.UNREACHABLE
         if fence is None:
+            self._swapping = None
             return HandOverEvent.NOT_PASSED
         call.passed()  # no await in between: from here on the next owner may speak
         log.info("handed_over", room=call.grant.room, fence=call.grant.fence, new_fence=fence)

@@ -49,6 +49,12 @@ class Side:
             tell=self.tell, note=self.memory_writer.note, renew=self.renew, token=lambda grant: "token"
         )
 
+    def end_passed_calls(self) -> None:
+        """Their agents were put out by the next ones, as it goes."""
+        for call in self.calls.values():
+            if call.stop.is_asked:
+                call.over.set()
+
     def tell(self, room: str, event: str, facts: Mapping[str, int | float | str]) -> None:
         self.told.append((event, facts))
 
@@ -269,9 +275,32 @@ async def test_at_most_two_calls_are_handed_over_at_once(pair: Pair) -> None:
             for stand_by in stand_bys:
                 stand_by.ready()
                 assert await stand_by.wait() == ()
+                pair.old.end_passed_calls()
         handing.cancel()
     assert most <= 2
     assert all(call.stop.is_asked for call in pair.old.calls.values())
+
+
+async def test_one_call_at_a_time_is_between_two_agents(pair: Pair) -> None:
+    """Both may be stood by for, and be quiet; the second is passed when the first one's old agent is gone."""
+    await pair.old.claim()
+    await pair.arrive("b")
+    await pair.old.claim()
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        handing = group.create_task(pair.old.passing.forever(pair.old.open_calls))
+        stand_bys: dict[str, StandBy] = {}
+        while len(stand_bys) < 2:
+            for offer in await pair.new.offers():
+                if offer.room not in stand_bys:
+                    stand_bys[offer.room] = await pair.new.stand_by(offer)
+                    stand_bys[offer.room].ready()
+        waits = [group.create_task(one.wait()) for one in stand_bys.values()]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(waits, timeout=0.5)  # what must not happen would happen within milliseconds
+        assert len(done) == 1
+        pair.old.end_passed_calls()
+        await asyncio.wait(waits)
+        handing.cancel()
 
 
 async def test_nobody_joins_on_a_pass_alone(pair: Pair) -> None:

@@ -4,6 +4,9 @@ from pool.registry import Again, Gone, Grant, Held, NoGrant, Release, Renewal, R
 from tests.pool.registry.model import Holder, Known, Life
 from tests.pool.registry.story.notes import CAPACITY, Notes
 
+FRESH_BEAT_MS = 6000
+"""Who beat no longer ago is taken to be alive."""
+
 
 class Carrying(Notes):
     """The verbs of one carrier."""
@@ -54,9 +57,22 @@ class Carrying(Notes):
             await self.claim(index, is_heard=True)
 
     async def may(self, carrier: Holder, room: str) -> bool:
-        """Whether this carrier is not barred from a room that waits."""
+        """Whether this carrier is not barred from a room that waits.
+
+        A bar of its worker holds only while a carrier of another worker could take the room.
+        """
         state = await self.look(room)
-        return state is None or state.bars.get(carrier.id, 0) <= state.now_unix_ms
+        if state is None:
+            return True
+        barred = {name for name, until in state.bars.items() if until > state.now_unix_ms}
+        worker, _ = self.model.beats.get(carrier.id, ("", False))
+        if carrier.id in barred or worker not in barred:
+            return carrier.id not in barred
+        return not any(
+            seen.carrier.worker != worker and seen.carrier.id not in barred
+            for seen in await self.world.carriers.list()
+            if 0 <= seen.beat_age_ms <= FRESH_BEAT_MS and not seen.cordoned and not self.model.drains(seen.carrier.id)
+        )
 
     async def refused(self, carrier: Holder, answer: NoGrant, waiting: list[int]) -> None:
         match answer:

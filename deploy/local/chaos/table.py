@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from deploy.local.chaos.spread import Spread
+from deploy.local.spread import Spread
 from deploy.local.chaos.verdict import FaultReport
 
 HEADING = (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from deploy.local.chaos.measure import CallMeasured
-from deploy.local.chaos.spread import Spread
+from deploy.local.spread import Spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

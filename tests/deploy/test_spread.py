@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local.chaos.spread import Spread
+from deploy.local.spread import Spread
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from deploy.local.spread import Spread
 from deploy.local.chaos.verdict import FaultReport
+from deploy.local.spread import Spread
 
 HEADING = (
     "fault",

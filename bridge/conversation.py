@@ -15,8 +15,9 @@ from bridge.errors import VoiceClosed, VoiceError, VoiceMisfit, VoiceRefused
 from bridge.mouth import Mouth
 from bridge.recap import Memory
 from bridge.spec import Ending, Journal, Said, SessionSpec, VoiceSpec
+from bridge.voice import Voice
 from bridge.voice.events import AgentSaid, CallerSaid, VoiceEnded, VoiceEvent, VoiceFault
-from bridge.voice.link import VoiceLink, dial, say_farewell
+from bridge.voice.link import open_voice, say_farewell
 from bridge.voice.retry import GiveUp, Retry
 
 log = structlog.get_logger()
@@ -53,7 +54,7 @@ class Conversation:
         self._loop = asyncio.get_running_loop()
         self._began_at = self._loop.time()
         self._memory = Memory(spec.memory)
-        self._link: VoiceLink | None = None
+        self._link: Voice | None = None
         """The session that is ready, None while there is none."""
         self._faults = 0
         self.ready = asyncio.Event()
@@ -67,7 +68,7 @@ class Conversation:
         while not self._over.is_set:
             voice = self._voice()
             try:
-                link = await dial(self._spec.link, voice, retry.voice, farewells=self._farewells)
+                link = await open_voice(self._spec.link, voice, retry.voice, farewells=self._farewells)
                 await self._converse(link, retry, greets=bool(voice.greeting))
             except VoiceError as error:
                 metrics.VOICE_FAILURES.labels(type(error).__name__).inc()
@@ -108,7 +109,7 @@ class Conversation:
             self._spec.voice, greeting=words, prompt=self._memory.extend(self._spec.voice.prompt)
         )
 
-    async def _converse(self, link: VoiceLink, retry: Retry, *, greets: bool) -> None:
+    async def _converse(self, link: Voice, retry: Retry, *, greets: bool) -> None:
         """Follow one voice session to its end; the call is over when the agent hung up.
 
         Raises:
@@ -138,7 +139,7 @@ class Conversation:
         await self._mouth.last_words()
         self._over.end(Ending.AGENT_HUNG_UP)
 
-    def _voice_ready(self, link: VoiceLink, *, greets: bool) -> None:
+    def _voice_ready(self, link: Voice, *, greets: bool) -> None:
         self.voice_sessions += 1
         metrics.VOICE_SESSIONS.inc()
         after_ms = int((self._loop.time() - self._began_at) * 1000)
@@ -151,7 +152,7 @@ class Conversation:
             self._attach(link, owes=greets)
         self.ready.set()
 
-    def _attach(self, link: VoiceLink, *, owes: bool) -> None:
+    def _attach(self, link: Voice, *, owes: bool) -> None:
         self._mouth.attach(owes=owes)
         self._ear.attach(link)
 

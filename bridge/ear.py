@@ -7,7 +7,7 @@ from bridge.audio import Backlog, silence
 from bridge.errors import VoiceClosed
 from bridge.listen import Solo
 from bridge.room import MicIn, hear
-from bridge.voice.link import VoiceLink
+from bridge.voice import Voice
 
 FILL_MS = 100
 """A microphone that sends nothing for so long (muted, not published) is heard as silence: the voice peer needs trailing
@@ -18,7 +18,7 @@ class Ear:
     """Hears one microphone at a time and passes it on. Two tasks: `listen` and `pass_on`."""
 
     def __init__(self) -> None:
-        self._link: VoiceLink | None = None
+        self._link: Voice | None = None
         self._backlog = Backlog()
         self._arrived = asyncio.Event()
         """Set when a frame, or a link to send it on, has come."""
@@ -33,7 +33,7 @@ class Ear:
         """Milliseconds of callers' words dropped because the voice was away too long."""
         return self._backlog.dropped_ms
 
-    def attach(self, link: VoiceLink) -> None:
+    def attach(self, link: Voice) -> None:
         """A voice listens from now on; it gets what was kept for it first."""
         self._link = link
         self._arrived.set()

@@ -6,11 +6,11 @@ Each field's description is the cure shown when the variable is missing or wrong
 from typing import Annotated, Any
 
 import orjson
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bridge.spec import LinkSpec, SessionSpec, VoiceSpec
-from bridge.voice import DIALECTS
+from bridge.voice import NAMES, loopback
 from bridge.voice.assemblyai import DEFAULT_URL, MAX_KEYTERM_CHARS, MAX_KEYTERMS
 
 DEFAULT_PROMPT = (
@@ -58,14 +58,15 @@ class BridgeSettings(LiveKitSettings):
     voice_url: str = Field(
         default=DEFAULT_URL,
         alias="ROOMPOOL_VOICE_URL",
-        pattern=r"^wss?://.+",
-        description="the voice peer's address when it is not AssemblyAI's own, beginning with ws:// or wss://",
+        pattern=rf"^(wss?://.+|{loopback.ONCE}|{loopback.ALWAYS})$",
+        description="the voice peer's address when it is not AssemblyAI's own, beginning with ws:// or wss://; "
+        f"{loopback.ONCE} or {loopback.ALWAYS} for the dialect {loopback.DIALECT}",
         examples=["ws://127.0.0.1:8765/v1/ws"],
     )
     voice_dialect: str = Field(
         default="assemblyai",
         alias="ROOMPOOL_VOICE_DIALECT",
-        description=f"the voice peer's protocol, one of: {', '.join(DIALECTS)}",
+        description=f"the voice peer's protocol, one of: {', '.join(NAMES)}",
     )
     agent_identity: str = Field(
         default="voice-agent",
@@ -176,9 +177,12 @@ class BridgeSettings(LiveKitSettings):
 
     @field_validator("voice_dialect")
     @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in DIALECTS:
+    def _known(cls, value: str, info: ValidationInfo) -> str:
+        if value not in NAMES:
             raise ValueError("is no dialect we know")
+        is_loopback = str(info.data.get("voice_url", "")).startswith("loopback:")
+        if is_loopback != (value == loopback.DIALECT) and "voice_url" in info.data:
+            raise ValueError("loopback goes with ROOMPOOL_VOICE_URL=loopback:once or loopback:always, and they with it")
         return value
 
     def session_spec(self, room: str) -> SessionSpec:

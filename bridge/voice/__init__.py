@@ -1,11 +1,24 @@
 """The voice: one link, many dialects. A second vendor is one more file here and one more line in DIALECTS."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol
 
 from bridge.spec import VoiceSpec
+from bridge.voice import loopback
 from bridge.voice.assemblyai import AssemblyAI
-from bridge.voice.events import VoiceEvent
+from bridge.voice.events import Ready, VoiceEvent
+
+
+class Voice(Protocol):
+    """One voice session that is ready: over a socket (`link.py`), or in this process (`loopback.py`)."""
+
+    ready: Ready
+
+    async def send_audio(self, pcm: bytes | memoryview) -> None: ...
+    async def instruct(self, voice: VoiceSpec) -> None: ...
+    def events(self) -> AsyncGenerator[VoiceEvent, None]: ...
+    async def farewell(self) -> bool: ...
+    async def abort(self) -> None: ...
 
 
 class Dialect(Protocol):
@@ -20,3 +33,6 @@ class Dialect(Protocol):
 
 
 DIALECTS: Mapping[str, type[Dialect]] = {"assemblyai": AssemblyAI}
+
+NAMES = (*DIALECTS, loopback.DIALECT)
+"""What ROOMPOOL_VOICE_DIALECT may be."""

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from bridge import metrics
 from bridge.errors import VoiceBusy, VoiceClosed, VoiceError, VoiceMisfit, VoiceRefused
 from bridge.spec import LinkSpec, VoiceSpec
-from bridge.voice import DIALECTS, Dialect
+from bridge.voice import DIALECTS, Dialect, Voice, loopback
 from bridge.voice.events import BadMessage, Ready, Unknown, VoiceEnded, VoiceEvent, VoiceFault
 
 log = structlog.get_logger()
@@ -167,6 +167,13 @@ class VoiceLink:
             log.warning("voice_surprise", what=what, size_bytes=size_bytes)
 
 
+async def open_voice(spec: LinkSpec, voice: VoiceSpec, name: str, *, farewells: asyncio.TaskGroup) -> Voice:
+    """A voice session that is ready: of the peer that the spec names, as `dial`, or of none at all (`loopback`)."""
+    if spec.dialect == loopback.DIALECT:
+        return loopback.LoopbackVoice(spec.url)
+    return await dial(spec, voice, name, farewells=farewells)
+
+
 async def dial(spec: LinkSpec, voice: VoiceSpec, name: str, *, farewells: asyncio.TaskGroup) -> VoiceLink:
     """Open a voice session with the voice called `name`, and return it ready.
 
@@ -194,7 +201,7 @@ async def dial(spec: LinkSpec, voice: VoiceSpec, name: str, *, farewells: asynci
     return link
 
 
-async def say_farewell(link: VoiceLink) -> None:
+async def say_farewell(link: Voice) -> None:
     """Task of whoever owns the farewells: end the peer's session, outside the path of the call."""
     try:
         if await link.farewell():

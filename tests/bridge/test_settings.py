@@ -48,6 +48,8 @@ def test_no_greeting_is_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LIVEKIT_URL", "http://127.0.0.1:7880"),
         ("ASSEMBLYAI_API_KEY", "key "),
         ("ROOMPOOL_VOICE_DIALECT", "latin"),
+        ("ROOMPOOL_VOICE_DIALECT", "loopback"),  # without its address
+        ("ROOMPOOL_VOICE_URL", "loopback:twice"),
         ("ROOMPOOL_KEYTERMS", "x" * 51),
         ("ROOMPOOL_QUEUE_MS", "105"),
         ("ROOMPOOL_VOICES", "[1"),
@@ -63,6 +65,12 @@ def test_a_wrong_value_is_refused_by_the_variables_name(
     with pytest.raises(ValidationError) as refused:
         read(monkeypatch, **{variable: value})
     assert [(variable,)] == [fault["loc"][:1] for fault in refused.value.errors()]
+
+
+def test_a_voice_in_this_process_has_its_own_dialect_and_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without the other would be a call to nowhere."""
+    both = read(monkeypatch, ROOMPOOL_VOICE_DIALECT="loopback", ROOMPOOL_VOICE_URL="loopback:once")
+    assert (both.link_spec().dialect, both.link_spec().url) == ("loopback", "loopback:once")
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
-"""Which cores a program may run on, so that what is measured does not share one with what measures it."""
+"""Which cores a program may run on, and what it used of them."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from deploy.local.bench.row import CannotMeasure
 
@@ -30,3 +31,13 @@ def on_core(core: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def cpu_s_of(pid: int) -> float:
+    """Seconds of a core that a process has used since it began, in all of its threads.
+
+    Raises:
+        OSError: There is no such process, or no `/proc`.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.local.bench.cores import on_core, two_cores
+from deploy.local.bench.cores import cpu_s_of, on_core, two_cores
 from deploy.local.bench.deliveries import Call, Delivery, signed
 from deploy.local.bench.figures import Figure, Measured, Verdict, find
 from deploy.local.bench.http_load import Answer, Round, at_pace, in_turn
@@ -96,8 +96,13 @@ class _Site:
     """A receiver that listens, and the Redis that it writes to."""
 
     port: int
+    pid: int
     keys: LiveKitKeys
     redis_url: str
+
+    def cpu_s(self) -> float:
+        """What the receiver has used of its core so far."""
+        return cpu_s_of(self.pid)
 
     def deliveries(self, calls: Sequence[Call]) -> list[Delivery]:
         return signed(calls, self.keys, path=WEBHOOK_PATH, now_unix_s=int(time.time()))
@@ -121,7 +126,7 @@ async def _receiving(run_dir: Path) -> AsyncIterator[_Site]:
             ready = await receiver.wait_event("webhook_ready", timeout_s=LIMIT_S)
             port = urlsplit(str(ready.facts["url"])).port
             assert port is not None
-            yield _Site(port, keys, valkey.url)
+            yield _Site(port, receiver.pid, keys, valkey.url)
 
 
 # -- what is measured
@@ -157,7 +162,7 @@ class _Tally:
 def _unit(figure: str) -> str:
     if figure in ("answered", "offered", "sent"):
         return "/s"
-    return "ms" if figure.startswith("latency") else "deliveries"
+    return "ms" if figure.startswith(("latency", "CPU")) else "deliveries"
 
 
 async def _measure(site: _Site, tally: _Tally, bench: Bench) -> None:
@@ -180,9 +185,14 @@ async def _measure(site: _Site, tally: _Tally, bench: Bench) -> None:
 
 
 async def _closed(site: _Site, deliveries: Sequence[Delivery], case: str, tally: _Tally) -> Round:
+    cpu_before_s = site.cpu_s()
     done = await in_turn(site.port, [one.request for one in deliveries], connections=CONNECTIONS, limit_s=LIMIT_S)
+    cpu_ms = (site.cpu_s() - cpu_before_s) * 1000 / len(deliveries)
     not_taken = sum(not _is_taken(answer) for answer in done.answers)
-    tally.add(case, {"answered": done.served_per_s, "not 2xx": not_taken} | _latency_ms(done.answers))
+    tally.add(
+        case,
+        {"answered": done.served_per_s, "CPU a delivery": cpu_ms, "not 2xx": not_taken} | _latency_ms(done.answers),
+    )
     return done
 
 

@@ -115,7 +115,10 @@ class Presence:
                 self._on_event(event)
 
     async def speak(self) -> None:
-        """Task: say what the voice says. When the room takes no more of it, ask whose it is."""
+        """Task: say what the voice says, once somebody is there to hear it. When the room takes no more of it, ask
+        whose it is.
+        """
+        await self.somebody.wait()
         while True:
             await self._entered.wait()
             try:

@@ -39,6 +39,15 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """LiveKit opened the room, and somebody is about to come in. `sid` names this life of it."""
+
+    room: str
+    sid: str
+    created_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
     """A participant is gone from the room, caller or not: room state knows which ones it had noted."""
 
@@ -55,7 +64,7 @@ class Finished:
     sid: str
 
 
-Note = Arrived | Left | Finished
+Note = Arrived | Opened | Left | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +169,7 @@ def load_job(raw: bytes) -> dict[str, object]:
 def job_of(note: Note) -> tuple[str, dict[str, object]] | None:
     """Name and payload of the job that a note wakes a worker with, or None for a note that wakes nobody."""
     match note:
-        case Arrived():
+        case Arrived() | Opened():  # one caller's coming is told twice; both ask for the same
             return JOB_PARTICIPANT_JOINED, job_payload(note)
         case Finished():
             return JOB_ROOM_FINISHED, job_payload(note)
@@ -170,6 +179,6 @@ def job_of(note: Note) -> tuple[str, dict[str, object]] | None:
             assert_never(note)
 
 
-def job_payload(note: Arrived | Finished) -> dict[str, object]:
+def job_payload(note: Arrived | Opened | Finished) -> dict[str, object]:
     """The wire form of a job's one argument."""
     return {"v": JOB_VERSION, "room": note.room, "sid": note.sid}

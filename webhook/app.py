@@ -44,6 +44,7 @@ def create_app(
     receiver = Receiver(
         keys=settings.keys(),
         rules=settings.rules(),
+        prepares=settings.prepare == "room_started",
         pool=pool,
         metrics=metrics,
         limits=limits or DeliveryLimits(),

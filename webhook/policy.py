@@ -8,8 +8,8 @@ import enum
 from dataclasses import dataclass
 from typing import assert_never
 
-from pool.contract import CALLER_KINDS, MAX_ROOM_NAME_BYTES, Arrived, Finished, Left, Note, RoomRules, Someone
-from webhook.events import OtherEvent, ParticipantGone, ParticipantJoined, RoomEvent, RoomFinished
+from pool.contract import CALLER_KINDS, MAX_ROOM_NAME_BYTES, Arrived, Finished, Left, Note, Opened, RoomRules, Someone
+from webhook.events import OtherEvent, ParticipantGone, ParticipantJoined, RoomEvent, RoomFinished, RoomStarted
 
 
 class IgnoreReason(enum.Enum):
@@ -37,16 +37,23 @@ class Ignore:
     reason: IgnoreReason
 
 
-def decide(event: RoomEvent, rules: RoomRules) -> Note | Ignore:
+def decide(event: RoomEvent, rules: RoomRules, *, prepares: bool = False) -> Note | Ignore:
     """Turn an event into what room state should know.
 
     Everybody's leaving is noted, callers or not: permissions may have changed since they came, and room state knows
     whom it had counted. Our own agent's is not; its worker knows better than anybody.
+
+    Args:
+        prepares: A room that LiveKit opens is wanted at once, before anybody is in it.
     """
     match event:
         case OtherEvent():
             return Ignore(IgnoreReason.EVENT_DECIDES_NOTHING)
-        case ParticipantJoined(room=room) | ParticipantGone(room=room) | RoomFinished(room=room):
+        case RoomStarted() if not prepares:
+            return Ignore(IgnoreReason.EVENT_DECIDES_NOTHING)
+        case (
+            ParticipantJoined(room=room) | ParticipantGone(room=room) | RoomFinished(room=room) | RoomStarted(room=room)
+        ):
             if len(room.name.encode()) > MAX_ROOM_NAME_BYTES:
                 return Ignore(IgnoreReason.ROOM_NAME_TOO_LONG)
             if not rules.is_wanted(room.name):
@@ -54,6 +61,8 @@ def decide(event: RoomEvent, rules: RoomRules) -> Note | Ignore:
         case _:
             assert_never(event)
     match event:
+        case RoomStarted(room=room):
+            return Opened(room.name, room.sid, room.created_unix_ms)
         case RoomFinished(room=room):
             return Finished(room.name, room.sid)
         case ParticipantJoined(participant=someone) | ParticipantGone(participant=someone) if (

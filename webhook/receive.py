@@ -21,7 +21,15 @@ from starlette.responses import Response
 
 from pool.client import PoolUnreachable
 from pool.contract import Heard, Note, RoomRules
-from webhook.events import OtherEvent, ParticipantJoined, RoomEvent, RoomFinished, UnreadableEvent, parse_event
+from webhook.events import (
+    OtherEvent,
+    ParticipantJoined,
+    RoomEvent,
+    RoomFinished,
+    RoomStarted,
+    UnreadableEvent,
+    parse_event,
+)
 from webhook.metrics import Metrics
 from webhook.policy import Ignore, IgnoreReason, decide
 from webhook.signature import BadSignature, Keyring, verify_body, verify_token
@@ -93,6 +101,7 @@ class Receiver:
         *,
         keys: Keyring,
         rules: RoomRules,
+        prepares: bool,
         pool: Pool,
         metrics: Metrics,
         limits: DeliveryLimits,
@@ -101,6 +110,7 @@ class Receiver:
     ) -> None:
         self._keys = keys
         self._rules = rules
+        self._prepares = prepares
         self._pool = pool
         self._metrics = metrics
         self._limits = limits
@@ -135,7 +145,7 @@ class Receiver:
         verify_body(body_hash, body)
         event = parse_event(body)
         story.tell(event)
-        note = decide(event, self._rules)
+        note = decide(event, self._rules, prepares=self._prepares)
         if isinstance(note, Ignore):
             story.reason = note.reason.value
             self._tell_story(event, note.reason)
@@ -194,7 +204,7 @@ class _Story:
             self.room = event.room[:MAX_LOGGED_CHARS]
             return
         self.room = event.room.name[:MAX_LOGGED_CHARS]
-        if not isinstance(event, RoomFinished):
+        if not isinstance(event, RoomFinished | RoomStarted):
             self.participant = event.participant.sid
 
 

@@ -1,6 +1,6 @@
 """The receiver's settings: which keys it believes, which rooms get an agent, where the pool is."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
@@ -92,6 +92,14 @@ class WebhookSettings(Settings):
         default=False,
         validation_alias="ROOMPOOL_TALK_PAGE_SIMULATED",
         description="1 for a talk page that says that the voice is a simulator's",
+    )
+
+    prepare: Literal["off", "room_started"] = Field(
+        default="off",
+        validation_alias="ROOMPOOL_PREPARE",
+        description="room_started sends an agent as soon as LiveKit opens a room, before its caller is in; off waits "
+        "for the caller",
+        examples=["room_started"],
     )
 
     @field_validator("talk_page")

@@ -21,6 +21,7 @@ SENTENCES: Mapping[str, str] = {
     "webhook_ignored": "LiveKit's webhook said that somebody joined; ignored: {reason}[ ({kind})]",
     "webhook_again": "LiveKit repeated that webhook, which changes nothing",
     # who is there
+    "expected": "LiveKit opened the room: a caller is about to come in",
     "arrived": "a caller is in the room[, {callers} now]",
     "arrived_late": "news of a caller that is too old to matter: {reason}",
     "found_in_list": "LiveKit's list showed {callers} in the room of whom no webhook had told",

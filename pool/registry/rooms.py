@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
-from pool.contract import DEFAULT_PREFIX, Arrived, Finished, Left, Note
+from pool.contract import DEFAULT_PREFIX, Arrived, Finished, Left, Note, Opened
 from pool.registry.scripts import load
 from pool.registry.values import (
     Again,
@@ -37,7 +37,7 @@ from pool.registry.values import (
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-ARRIVE, LEAVE, FINISH = load("arrive"), load("leave"), load("finish")
+ARRIVE, EXPECT, LEAVE, FINISH = load("arrive"), load("expect"), load("leave"), load("finish")
 CLAIM_NEXT, RENEW, RELEASE, DUE = load("claim_next"), load("renew"), load("release"), load("due")
 REMEMBER, OFFER, OFFERED, STAND_READY = load("remember"), load("offer"), load("offered"), load("stand_ready")
 DECLINE, WITHDRAW, PASS_ON = load("decline"), load("withdraw"), load("pass_on")
@@ -86,6 +86,8 @@ class Rooms:
                 answer = await ARRIVE.run(
                     self._redis, *self._common(), room, sid, _stored_ms(created), participant, _stored_ms(joined)
                 )
+            case Opened(room, sid, created):
+                answer = await EXPECT.run(self._redis, *self._common(), room, sid, _stored_ms(created))
             case Left(room, sid, participant):
                 answer = await LEAVE.run(self._redis, *self._common(), room, sid, participant)
             case Finished(room, sid):

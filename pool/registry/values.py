@@ -36,6 +36,8 @@ class Times:
     """How long a carrier that was asked to stand by keeps a slot for it."""
     pass_ms: int = 5_000
     """How long the grant of a room that was passed on lies where the next owner waits for it."""
+    expected_ms: int = 5_000
+    """How long a room that LiveKit opened is worth a claim with nobody in it: a caller's connect takes less."""
     settled_ms: int = 10_000
     """A carrier that dies so long after its claim counts as no failed attempt of the room."""
 
@@ -92,7 +94,7 @@ class Grant:
     queued_unix_ms: int
     """Since when it has been without a carrier this time."""
     callers: Mapping[str, int]
-    """Participant sid to joined ms: who is noted as present. Never empty."""
+    """Participant sid to joined ms: who is noted as present. Empty when somebody is only expected."""
     claimed_unix_ms: int
     """When the grant was made."""
     memory: tuple[str, ...] = field(default=(), repr=False)

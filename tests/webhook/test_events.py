@@ -21,6 +21,7 @@ from webhook.events import (
     ParticipantJoined,
     Room,
     RoomFinished,
+    RoomStarted,
     UnreadableEvent,
     parse_event,
 )
@@ -66,7 +67,12 @@ def test_the_end_of_a_room_is_read() -> None:
     )
 
 
-@pytest.mark.parametrize("event", ["room_started", "track_published", "egress_ended", "something_new_in_2027"])
+def test_the_opening_of_a_room_is_read() -> None:
+    """It names the life of the room that began."""
+    assert parse_event(body_of(message("room_started"))) == RoomStarted("EV_1", Room("demo", "RM_room1", 1763999990123))
+
+
+@pytest.mark.parametrize("event", ["track_published", "egress_ended", "something_new_in_2027"])
 def test_other_events_are_kept_as_such(event: str) -> None:
     """An event that decides nothing, or is newer than we are, is no error."""
     assert parse_event(body_of(message(event))) == OtherEvent("EV_1", event, "demo")

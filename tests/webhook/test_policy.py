@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool.contract import MAX_ROOM_NAME_BYTES, Arrived, Finished, Left, RoomRules
+from pool.contract import MAX_ROOM_NAME_BYTES, Arrived, Finished, Left, Opened, RoomRules
 from tests.webhook.deliveries import body_of, message
 from webhook.events import Participant, parse_event
 from webhook.policy import Ignore, IgnoreReason, decide, why_no_caller
@@ -92,7 +92,16 @@ def test_the_end_of_a_room_is_noted() -> None:
     assert decided("room_finished") == Finished("demo", "RM_room1")
 
 
-@pytest.mark.parametrize("event", ["room_started", "track_published", "egress_started", "unheard_of"])
+def test_an_opened_room_is_news_to_whoever_prepares() -> None:
+    """An agent is sent for at once; else it comes with its caller."""
+    event = parse_event(body_of(message("room_started")))
+    assert decide(event, RULES, prepares=True) == Opened("demo", "RM_room1", 1763999990123)
+    assert decide(event, RULES) == Ignore(IgnoreReason.EVENT_DECIDES_NOTHING)
+    unwanted = parse_event(body_of(message("room_started", room={"name": "other"})))
+    assert decide(unwanted, RULES, prepares=True) == Ignore(IgnoreReason.ROOM_NOT_WANTED)
+
+
+@pytest.mark.parametrize("event", ["track_published", "egress_started", "unheard_of"])
 def test_other_events_decide_nothing(event: str) -> None:
     """They are ignored with that reason."""
     assert decided(event) == Ignore(IgnoreReason.EVENT_DECIDES_NOTHING)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from pool.client import PoolClient, PoolUnreachable
-from pool.contract import Arrived, Finished, Left
+from pool.contract import Arrived, Finished, Left, Opened
 from tests.webhook.deliveries import SECRET, TURN_PASSWORD, body_of, message, token_of
 from tests.webhook.receiver import LIMITS, Ledger, Receiving, receiving, request_head
 from webhook.app import PATH
@@ -263,6 +263,13 @@ async def test_what_needs_no_pool_is_answered_without_it() -> None:
     async with PoolClient.open(NO_SUCH_REDIS) as pool, receiving(pool) as receiver:
         assert (await receiver.post(body_of(message("room_started")))).status_code == 204
         assert (await receiver.post(JOIN, authorization="x")).status_code == 401
+
+
+async def test_an_opened_room_is_submitted_where_that_is_wanted(ledger: Ledger) -> None:
+    """ROOMPOOL_PREPARE=room_started sends for the agent before anybody is in the room."""
+    async with receiving(ledger, prepare="room_started") as receiver:
+        assert (await receiver.post(body_of(message("room_started")))).status_code == 200
+    assert [type(note) for note in ledger.notes] == [Opened]
 
 
 async def test_a_bug_below_costs_one_delivery(lines: list[EventDict]) -> None:

@@ -119,7 +119,7 @@ end
 
 -- The grant of a room as it goes over the wire.
 local function granted(st, queued)
-  return { 'granted', st.room, st.sid, whole(st.created), whole(st.fence), tries(st), whole(st.wanted or NOW),
+  return { 'granted', st.room, st.sid, whole(st.created), whole(st.fence), math.max(tries(st), 1), whole(st.wanted or NOW),
     whole(queued), cjson.encode(st.callers), whole(NOW), memory_of(st) }
 end
 

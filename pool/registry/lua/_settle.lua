@@ -47,10 +47,15 @@ local function remember_gone(st, sid)
   end
 end
 
+-- Nobody is there yet, but LiveKit opened the room for somebody just now.
+local function is_expected(st)
+  return st.expected ~= nil and st.expected > NOW
+end
+
 -- Whether somebody in the room wants an agent: anybody, or in a rested room only who came after those served.
 local function is_awaited(st)
   if not st.rested then
-    return next(st.callers) ~= nil
+    return next(st.callers) ~= nil or is_expected(st)
   end
   for sid, joined in pairs(st.callers) do
     if joined > st.rested.upto and not contains(st.rested.sids, sid) then
@@ -104,6 +109,28 @@ local function set_owner(st, carrier, fence)
   redis.call('PEXPIRE', held, DAY_MS)
   st.owner, st.fence, st['until'] = carrier, fence, NOW + TIMES.ttl_ms
   st.not_before, st.queued = nil, nil
+end
+
+-- The state of one life of a room's name, begun anew where it is not the one that is known. Of two lives the one created
+-- later wins, equal times: the later call. Nil: a later one is known.
+local function life_of(known, room, sid, created)
+  if not known then
+    return fresh_room(room, sid, created)
+  elseif known.sid == sid then
+    if known.created == 0 then -- known only from somebody who left
+      known.created = created
+    end
+    return known
+  elseif created < known.created then
+    return nil
+  end
+  if known.owner then -- its next renewal is answered: over
+    clear_owner(known)
+  end
+  local st = fresh_room(room, sid, created)
+  st.raw, st.fence = known.raw, known.fence -- fences rise over all lives of a name
+  why(room, 'new_life', 'sid', sid)
+  return st
 end
 
 -- `attempts` count towards quarantine, unless the call ends well; `excused` are those that failed through no fault of
@@ -190,7 +217,7 @@ local function standing_of(st)
   if st.quarantined then
     return 'quarantined'
   end
-  if next(st.callers) == nil then
+  if next(st.callers) == nil and not is_expected(st) then
     return 'absent'
   end
   if not is_awaited(st) then

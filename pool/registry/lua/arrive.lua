@@ -11,23 +11,10 @@ if is_finished(sid) then
   return 'finished'
 end
 
-local st = load_room(room)
-if st and st.sid ~= sid then
-  if created < st.created then
-    why(room, 'arrived_late', 'reason', 'stale')
-    return 'stale'
-  end
-  local before = st
-  if before.owner then -- its next renewal is answered: over
-    clear_owner(before)
-  end
-  st = fresh_room(room, sid, created)
-  st.raw, st.fence = before.raw, before.fence -- fences rise over all lives of a name
-  why(room, 'new_life', 'sid', sid)
-elseif not st then
-  st = fresh_room(room, sid, created)
-elseif st.created == 0 then -- known only from somebody who left
-  st.created = created
+local st = life_of(load_room(room), room, sid, created)
+if not st then
+  why(room, 'arrived_late', 'reason', 'stale')
+  return 'stale'
 end
 
 if contains(st.gone, participant) then

@@ -24,11 +24,13 @@ end
 local function grant(st)
   local fence, queued = math.max((st.fence or 0) + 1, NOW), st.queued
   set_owner(st, carrier, fence)
-  st.claimed, st.hangup, st.passed, st.met = NOW, nil, nil, nil
-  add_attempt(st.attempts, NOW)
+  st.claimed, st.hangup, st.passed, st.met, st.expected = NOW, nil, nil, nil, nil
+  if next(st.callers) ~= nil then -- where nobody is yet, nobody is failed
+    add_attempt(st.attempts, NOW)
+  end
   settle(st)
   count('rooms_claimed')
-  why(st.room, 'claimed', 'carrier', carrier, 'fence', whole(fence), 'attempt', tries(st),
+  why(st.room, 'claimed', 'carrier', carrier, 'fence', whole(fence), 'attempt', math.max(tries(st), 1),
     'waited_ms', whole(NOW - queued))
   return granted(st, queued)
 end

@@ -14,7 +14,7 @@ end
 if st.sid ~= sid then
   return 'stale'
 end
-st.callers, st.hangup = {}, nil
+st.callers, st.hangup, st.expected = {}, nil, nil
 drop_offer(st)
 if is_news then
   why(room, 'finished', 'sid', sid)

@@ -27,6 +27,8 @@ class Known:
     life: Life
     callers: dict[str, int] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
+    expected_until: int = 0
+    """Until when it may be claimed with nobody in it."""
 
 
 @dataclass(slots=True)

@@ -42,7 +42,7 @@ class Carrying(Notes):
         known = self.model.known[answer.room]
         assert (answer.sid, answer.created_unix_ms) == (known.life.sid, known.life.created)
         assert answer.callers == known.callers
-        assert answer.callers
+        assert answer.callers or self.world.clock.now <= known.expected_until
         # Nobody's call is reshuffled while its owner may come back. Survives: the grace begins with the loss.
         if self.world.clock.now < self.protected_until:
             assert answer.sid not in self.protected
@@ -57,13 +57,15 @@ class Carrying(Notes):
             await self.claim(index, is_heard=True)
 
     async def may(self, carrier: Holder, room: str) -> bool:
-        """Whether this carrier is not barred from a room that waits.
+        """Whether this carrier is not barred from a room that waits, and somebody is there or still expected.
 
         A bar of its worker holds only while a carrier of another worker could take the room.
         """
         state = await self.look(room)
         if state is None:
             return True
+        if state.standing is Standing.ABSENT:  # the expectation passed; it is struck from the index by the claim
+            return False
         barred = {name for name, until in state.bars.items() if until > state.now_unix_ms}
         worker, _ = self.model.beats.get(carrier.id, ("", False))
         if carrier.id in barred or worker not in barred:

@@ -2,7 +2,7 @@
 
 import itertools
 
-from pool.contract import Arrived, Finished, Left
+from pool.contract import Arrived, Finished, Left, Opened
 from pool.registry import Grant, Noted, RoomState
 from tests.pool.registry.model import Holder, Known, Life, Model, Reading
 from tests.pool.registry.world import World
@@ -82,6 +82,31 @@ class Notes:
         created = before[-1].created if as_old and before else self.world.clock.now
         before.append(Life(room, f"RM_{next(self.numbers)}", created))
 
+    async def expect(self, room: str, age: int) -> None:
+        """LiveKit opened the room. A life that is known, or over, or older than the known one, stays as it is."""
+        life = self.life(room, age)
+        known = self.model.known.get(life.room)
+
+        answer = await self.world.rooms.note(Opened(life.room, life.sid, life.created))
+
+        if life.sid in self.model.finished:
+            assert answer is Noted.FINISHED
+        elif known is None or (known.life.sid != life.sid and life.created >= known.life.created):
+            self.began(life).expected_until = self.world.clock.now + self.world.times.expected_ms
+            assert answer is Noted.WAITING
+            self.reached.add("expected")
+        elif known.life.sid != life.sid:
+            assert answer is Noted.STALE
+
+    def began(self, life: Life) -> Known:
+        """This life of the name is the one that counts now."""
+        known = self.model.known[life.room] = Known(life)
+        self.model.hung_up.pop(life.room, None)
+        for other in self.lives[life.room]:
+            if other.sid != life.sid and other.created <= life.created:
+                self.protected.pop(other.sid, None)
+        return known
+
     async def arrive(self, room: str, age: int, place: int) -> None:
         life = self.life(room, age)
         who, joined = life.participant(place)
@@ -93,11 +118,7 @@ class Notes:
             assert answer is Noted.FINISHED
             return
         if known is None or (known.life.sid != life.sid and life.created >= known.life.created):
-            known = self.model.known[life.room] = Known(life)
-            self.model.hung_up.pop(life.room, None)
-            for other in self.lives[life.room]:
-                if other.sid != life.sid and other.created <= life.created:
-                    self.protected.pop(other.sid, None)
+            known = self.began(life)
         if known.life.sid != life.sid:
             assert answer is Noted.STALE  # the greater creation time wins a name
         elif who in known.gone:
@@ -134,5 +155,6 @@ class Notes:
         self.model.finished.add(life.sid)
         if known is not None and known.life.sid == life.sid:
             known.callers.clear()
+            known.expected_until = 0
             self.model.hung_up.pop(room, None)
         self.protected.pop(life.sid, None)

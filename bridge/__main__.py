@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 
 import structlog
@@ -57,6 +58,10 @@ class Always:
     def may_join(self) -> bool:
         """Always."""
         return True
+
+    def turn_to_join(self) -> AbstractAsyncContextManager[None]:
+        """At once: nobody else joins here."""
+        return nullcontext()
 
     async def confirm(self) -> bool:
         """Always."""

@@ -98,11 +98,12 @@ class Presence:
     async def be_there(self) -> None:
         """Task: join, publish, and follow who comes and goes until nobody is left to serve."""
         self._began_at = self._loop.time()
-        if not self._permit.may_join():
-            self._over.end(Ending.LEASE_LOST, "not_joined")
-            return
         try:
-            is_in = await self._enter()
+            async with self._permit.turn_to_join():
+                if not self._permit.may_join():
+                    self._over.end(Ending.LEASE_LOST, "not_joined")
+                    return
+                is_in = await self._enter()
         except RoomError as error:
             self._over.end(
                 Ending.ROOM_REFUSED if isinstance(error, RoomRefused) else Ending.ROOM_UNREACHABLE, error.code

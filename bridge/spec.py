@@ -6,6 +6,7 @@ No sockets, no SDK: the pool builds a `SessionSpec` and reads an `Outcome` witho
 import asyncio
 import enum
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, assert_never
 
@@ -172,6 +173,9 @@ class Permit(Protocol):
 
     def may_join(self) -> bool:
         """Asked before every join: whoever is not sure that the room is its own does not join."""
+
+    def turn_to_join(self) -> AbstractAsyncContextManager[None]:
+        """Waited for before the first join, and held until the agent is in: joins in a crowd make each other late."""
 
     def token(self) -> str:
         """A fresh token to join with. Asked for before every join: tokens live for a minute and a half."""

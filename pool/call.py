@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -38,6 +38,8 @@ class CarrierCallbacks:
     """Renews every lease of the carrier, and returns when the answers are in."""
     token: Callable[[Grant], str]
     """A fresh join token for a grant."""
+    turn_to_join: Callable[[], AbstractAsyncContextManager[None]]
+    """Waited for before a call's first join."""
 
 
 class HeldCall:
@@ -88,6 +90,10 @@ class HeldCall:
     def may_join(self) -> bool:
         """Whether the room may be entered."""
         return self._lease.may_join(self._loop.time())
+
+    def turn_to_join(self) -> AbstractAsyncContextManager[None]:
+        """In the order in which the rooms were claimed, a few at a time."""
+        return self._carrier.turn_to_join()
 
     async def confirm(self) -> bool:
         """Renew now. True only when the registry answered, after being asked, and the room is ours by what it said."""

@@ -18,6 +18,7 @@ from pool.call import CarrierCallbacks, HeldCall
 from pool.capacity import Limits, Load, refusal
 from pool.decision_writer import DecisionWriter
 from pool.endings import CONSEQUENCES, facts_of, release_for
+from pool.join_turns import JoinTurns
 from pool.journal import DecisionLog
 from pool.lease import ATTEMPT_LIMIT_S, Lease
 from pool.memory import MemoryWriter
@@ -60,7 +61,13 @@ class Carrier:
         self._memory_writer = MemoryWriter(carrier_id, rooms)
         self._passing = Passing(carrier_id, rooms, self._memory_writer, renew=self.renew)
         note = self._memory_writer.note if settings.remember else _forget
-        self._callbacks = CarrierCallbacks(tell=self._decisions.tell, note=note, renew=self.renew, token=self._token)
+        self._callbacks = CarrierCallbacks(
+            tell=self._decisions.tell,
+            note=note,
+            renew=self.renew,
+            token=self._token,
+            turn_to_join=JoinTurns(settings.joins_at_once).turn,
+        )
         self.calls_carried = 0
         """Calls that have ended here."""
         self._claims_wanted = 0

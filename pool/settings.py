@@ -36,6 +36,13 @@ class PoolSettings(BridgeSettings):
     capacity: int = Field(
         default=8, alias="ROOMPOOL_CAPACITY", ge=1, le=200, description="the most calls a worker carries at one time"
     )
+    joins_at_once: int = Field(
+        default=3,
+        alias="ROOMPOOL_JOINS_AT_ONCE",
+        ge=0,
+        le=200,
+        description="the rooms that a carrier joins at one time, those that wait longest first; 0 for any number",
+    )
     grace_s: float = Field(
         default=3600.0,
         alias="ROOMPOOL_GRACE_S",

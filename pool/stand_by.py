@@ -6,6 +6,7 @@ registry's answer to a renewal of our own, after the room was passed to us, lets
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
 import structlog
@@ -94,6 +95,10 @@ class StandBy:
     def may_join(self) -> bool:
         """Not before the room is ours."""
         return self.call is not None and self.call.may_join()
+
+    def turn_to_join(self) -> AbstractAsyncContextManager[None]:
+        """At once: its caller is in mid-conversation."""
+        return nullcontext()
 
     def token(self) -> str:
         """A join token under our own fence; worth nothing before there is one."""

@@ -41,6 +41,9 @@ class Owner:
     def may_join(self) -> bool:
         return self.join
 
+    def turn_to_join(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext()
+
     def token(self) -> str:
         self.minted += 1
         return self.mint()

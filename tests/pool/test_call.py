@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import pytest
 
@@ -34,7 +35,11 @@ def held_call(teller: Teller, *, sent_at: float, hold_s: float = 120.0) -> HeldC
         return teller.is_answering
 
     carrier = CarrierCallbacks(
-        tell=teller.tell, note=teller.note, renew=renew, token=lambda grant: f"token {grant.fence}"
+        tell=teller.tell,
+        note=teller.note,
+        renew=renew,
+        token=lambda grant: f"token {grant.fence}",
+        turn_to_join=nullcontext,
     )
     return HeldCall(GRANT, Lease(GRANT.fence, sent_at=sent_at, hold_s=hold_s), carrier, speaks_first=True)
 

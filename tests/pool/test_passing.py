@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -46,7 +46,11 @@ class Side:
         self.memory_writer = MemoryWriter(self.id, self.rooms)
         self.passing = Passing(self.id, self.rooms, self.memory_writer, renew=self.renew)
         self.callbacks = CarrierCallbacks(
-            tell=self.tell, note=self.memory_writer.note, renew=self.renew, token=lambda grant: "token"
+            tell=self.tell,
+            note=self.memory_writer.note,
+            renew=self.renew,
+            token=lambda grant: "token",
+            turn_to_join=nullcontext,
         )
 
     def end_passed_calls(self) -> None:
@@ -317,7 +321,11 @@ async def test_nobody_joins_on_a_pass_alone(pair: Pair) -> None:
             return await renew()
 
         pair.new.callbacks = CarrierCallbacks(
-            tell=pair.new.tell, note=pair.new.memory_writer.note, renew=watched, token=lambda grant: ""
+            tell=pair.new.tell,
+            note=pair.new.memory_writer.note,
+            renew=watched,
+            token=lambda grant: "",
+            turn_to_join=nullcontext,
         )
         wait = group.create_task(stand_by.wait())
         await until(lambda: pair.old.rooms.pass_on("old", "a", call.grant.fence))

@@ -25,11 +25,12 @@ from bridge.spec import (
 )
 
 if TYPE_CHECKING:
-    from bridge.session import carry
+    from bridge.session import carry, warm_up
     from bridge.tokens import agent_token, caller_token
 
 __all__ = [
     "carry",
+    "warm_up",
     "agent_token",
     "caller_token",
     "SessionSpec",
@@ -51,7 +52,12 @@ __all__ = [
 ]
 
 
-_LATE = {"carry": "bridge.session", "agent_token": "bridge.tokens", "caller_token": "bridge.tokens"}
+_LATE = {
+    "carry": "bridge.session",
+    "warm_up": "bridge.session",
+    "agent_token": "bridge.tokens",
+    "caller_token": "bridge.tokens",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -92,7 +92,6 @@ class Presence:
 
     def prepare(self) -> None:
         """Stand by: make what can be made before the join, which is to take no longer than it must."""
-        self._room = AgentRoom(self._spec, self._permit, two_peer_connections=True)
         self._room.prepare()
 
     async def be_there(self) -> None:
@@ -228,7 +227,7 @@ class Presence:
             if not await self._may_join():
                 self._over.end(Ending.LEASE_LOST, "evicted")
                 return False
-            self._room = AgentRoom(self._spec, self._permit, two_peer_connections=True)
+            self._room = AgentRoom(self._spec, self._permit)
             try:
                 return await self._enter(limit_s=until_at - self._loop.time())
             except RoomRefused as error:

@@ -41,6 +41,10 @@ SDK_LIMIT_S = 5.0
 SHOW_LIMIT_S = 0.3
 """For a change of attributes to be confirmed; usually some milliseconds. Unconfirmed, it is applied all the same."""
 
+SINGLE_PEER_CONNECTION = False
+"""One connection each way instead of the SDK's one for both: with a publish of its own to negotiate, the agent is heard
+a third later, and takes no less memory or processor (measured, docs/performance.md)."""
+
 _KINDS = {value: name.removeprefix("PARTICIPANT_KIND_") for name, value in rtc.ParticipantKind.items()}
 _REASONS = {value: name for name, value in rtc.DisconnectReason.items()}
 
@@ -105,15 +109,9 @@ RoomEvent = PersonIn | PersonOut | MicIn | MicOut | Reconnecting | Reconnected |
 class AgentRoom:
     """Our presence in one room: join, publish, play, hear, leave. Never joins twice."""
 
-    def __init__(self, spec: SessionSpec, permit: Permit, *, two_peer_connections: bool = False) -> None:
-        """
-        Args:
-            two_peer_connections: Join in a third less time, at the cost of a second peer connection: first sound after
-                160 ms, not 220 (measured on one machine). For a caller who waits in mid-conversation.
-        """
+    def __init__(self, spec: SessionSpec, permit: Permit) -> None:
         self._spec = spec
         self._permit = permit
-        self._two_peer_connections = two_peer_connections
         self._room = rtc.Room()
         self._source: rtc.AudioSource | None = None
         self._track: rtc.LocalAudioTrack | None = None
@@ -142,9 +140,7 @@ class AgentRoom:
             RoomUnreachable: no connection in time.
         """
         self._listen()
-        options = rtc.RoomOptions(
-            auto_subscribe=True, dynacast=False, single_peer_connection=False if self._two_peer_connections else None
-        )
+        options = rtc.RoomOptions(auto_subscribe=True, dynacast=False, single_peer_connection=SINGLE_PEER_CONNECTION)
         try:
             await see_through(self._connect(options), name="room_connect", limit_s=limit_s)
             async with asyncio.timeout(SDK_LIMIT_S):
@@ -296,6 +292,13 @@ class AgentRoom:
     def _deafen(self) -> None:
         for name, callback in getattr(self, "_callbacks", {}).items():
             self._room.off(name, callback)
+
+
+async def warm_up() -> None:
+    """Start the SDK's media engine, which takes a tenth of a join, before anybody waits for it."""
+    source = rtc.AudioSource(RATE_HZ, 1)
+    rtc.LocalAudioTrack.create_audio_track("warm-up", source)
+    await source.aclose()
 
 
 async def hear(mic: MicIn) -> AsyncGenerator[bytes, None]:

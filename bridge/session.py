@@ -8,13 +8,14 @@ import asyncio
 
 import structlog
 
-from bridge import metrics
+from bridge import metrics, room
 from bridge.call_end import CallEnd
 from bridge.conversation import Conversation
 from bridge.ear import Ear
 from bridge.mouth import Mouth
 from bridge.presence import Presence
-from bridge.spec import Cue, Ending, Journal, Outcome, Permit, SessionSpec, Stop
+from bridge.spec import Cue, Ending, Journal, LinkSpec, Outcome, Permit, SessionSpec, Stop
+from bridge.voice import link as voice_link
 
 log = structlog.get_logger()
 
@@ -57,6 +58,12 @@ async def carry(
         log.error("call_bug", exc_info=bugs)
         call.over.end(Ending.BUG)
     return call.outcome()
+
+
+async def warm_up(link: LinkSpec) -> None:
+    """Do what the first call of a process would be late for: start the SDK's media engine, read whom TLS trusts."""
+    await room.warm_up()
+    voice_link.warm_up(link)
 
 
 async def _run(call: "_Call", stop: Stop) -> None:

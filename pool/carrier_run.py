@@ -18,6 +18,7 @@ from typing import NoReturn, assert_never
 import structlog
 from redis.exceptions import RedisError
 
+from bridge import warm_up
 from pool import metrics
 from pool.base.errors import SettingsInvalid
 from pool.base.redis_fit import Fitness
@@ -107,6 +108,7 @@ class CarrierRun:
         self._send_settings()
         async with self._parts() as parts:
             await parts.fitness.require()
+            await warm_up(self._settings.link_spec())
             loop = asyncio.get_running_loop()
             orders.listen(lambda order: loop.call_soon_threadsafe(self._on_order, order, parts.carrier))
             await self._serve(parts)

@@ -58,6 +58,11 @@ class LoopbackVoice:
         """There is nothing to close."""
 
 
+def warm_up(url: str) -> None:
+    """Unpack what will be said."""
+    recording("long" if url == ALWAYS else "greeting")
+
+
 @functools.cache
 def recording(name: str) -> bytes:
     """A line of the simulator's, as PCM16 at 24 kHz."""

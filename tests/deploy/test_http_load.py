@@ -96,6 +96,14 @@ async def test_each_request_of_a_closed_loop_is_answered_once() -> None:
     assert [answer.number for answer in done.answers] == list(range(100))
 
 
+async def test_nothing_to_send_is_done_at_once() -> None:
+    """There is no answer to wait for."""
+    async with server([OK]) as port:
+        done = await in_turn(port, [], connections=1, limit_s=10.0)
+    assert list(done.answers) == []
+    assert done.took_s < 5.0
+
+
 async def test_a_pace_does_not_wait_for_answers() -> None:
     """What is closed on, and what stays unanswered, is counted as what it is."""
     async with server([None]) as port:

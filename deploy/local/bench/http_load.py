@@ -125,6 +125,8 @@ class _Load:
         self.requests = requests
         self.answers: dict[int, Answer] = {}
         self.all_answered = asyncio.Event()
+        if not requests:
+            self.all_answered.set()
         self._port = port
         self._most = connections
         self._loop = asyncio.get_running_loop()

@@ -6,6 +6,7 @@ receiver has a core to itself; Valkey and the load share the other one.
 
 import asyncio
 import contextlib
+import resource
 import secrets
 import sys
 import time
@@ -14,12 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from redis.exceptions import RedisError
+
 from deploy.local.bench.cores import cpu_s_of, on_core, two_cores
 from deploy.local.bench.deliveries import Call, Delivery, signed
 from deploy.local.bench.figures import Figure, Measured, Verdict, find
 from deploy.local.bench.http_load import Answer, Round, at_pace, in_turn
 from deploy.local.bench.percentile import percentile
-from deploy.local.bench.row import Bench, Row
+from deploy.local.bench.row import Bench, CannotMeasure, Row
+from deploy.local.chaos.fault import leaves
 from deploy.local.livekit_server import LiveKitKeys
 from deploy.local.processes import Processes
 from deploy.local.stack import WEBHOOK_PATH
@@ -41,8 +45,10 @@ CONNECTIONS = 16
 
 FLOOD_TIMES = 5
 FLOOD_S = 5.0
-FLOOD_CONNECTIONS = 1500
-"""More than the 1024 that the receiver takes at one time."""
+FLOOD_CONNECTIONS = 6000
+"""At most, as file descriptors allow: far more than the 1024 that the receiver takes at one time."""
+FILES_KEPT = 200
+"""File descriptors for everything else."""
 
 LIMIT_S = 60.0
 ANSWER_LIMIT_S = 30.0
@@ -57,13 +63,19 @@ async def run(bench: Bench) -> Sequence[Measured]:
     """As many rounds as the bench says, each with a receiver and a Valkey of its own.
 
     Raises:
-        CannotMeasure: This machine has no two cores.
+        CannotMeasure: This machine has no two cores, or is so busy that not even Valkey answers.
         ServerFailed, ProcessEnded, NeverSaid: A program did not come up.
     """
     tally = _Tally()
     for number in range(1, bench.repeat + 1):
+        overcome = ""
         async with _receiving(bench.run_dir / f"receiver-{number}") as site:
-            await _measure(site, tally, bench)
+            try:
+                await _measure(site, tally, bench)
+            except* (RedisError, OSError) as several:
+                overcome = "; ".join({str(error) or type(error).__name__ for error in leaves(several)})
+        if overcome:
+            raise CannotMeasure(f"{overcome}. Cure: leave the machine alone for a minute")
     return tally.measured()
 
 
@@ -76,6 +88,7 @@ def judge(measured: Sequence[Measured]) -> Sequence[Verdict]:
         Verdict("verified webhooks a second on one core", mixed.figures["answered"].median, REACH_PER_S, at_least=True),
         Verdict("deliveries answered 2xx in five times that, and lost", flood.lost, 0),
         Verdict("answers of 5xx that are no 503", sum(flood.figures["other 5xx"].values), 0),
+        Verdict("arrivals not taken when repeated", sum(flood.figures["of these not 2xx"].values), 0),
         Verdict("deliveries not answered 2xx after the flood", sum(after.figures["not 2xx"].values), 0),
     ]
 
@@ -197,12 +210,21 @@ async def _closed(site: _Site, deliveries: Sequence[Delivery], case: str, tally:
 
 
 async def _flood(site: _Site, per_s: float, tally: _Tally, bench: Bench) -> None:
-    """Calls at a pace that the receiver cannot keep: of every other one all, of the rest the beginning."""
+    """Calls at a pace that the receiver cannot keep: of every other one all, of the rest the beginning.
+
+    Arrivals that were not taken are delivered once more when it is over, as LiveKit does.
+    """
     calls = _calls(int(per_s * FLOOD_S / 7), ends=lambda number: number % 2 == 0)  # seven deliveries on the average
     deliveries = await asyncio.to_thread(site.deliveries, calls)
     requests = [one.request for one in deliveries]
-    done = await at_pace(site.port, requests, per_s=per_s, connections=FLOOD_CONNECTIONS, answer_limit_s=ANSWER_LIMIT_S)
+    done = await at_pace(
+        site.port, requests, per_s=per_s, connections=_flood_connections(), answer_limit_s=ANSWER_LIMIT_S
+    )
     lost = await _lost(site, deliveries, done.answers)
+    pairs = zip(deliveries, done.answers, strict=True)
+    again = [one for one, answer in pairs if _is_arrival(one) and not _is_taken(answer)]
+    repeated = await in_turn(site.port, [one.request for one in again], connections=CONNECTIONS, limit_s=LIMIT_S)
+    lost += await _lost(site, again, repeated.answers)
     tally.lost[FLOOD] = tally.lost.get(FLOOD, 0) + lost
     statuses = [answer.status for answer in done.answers]
     tally.add(
@@ -213,11 +235,13 @@ async def _flood(site: _Site, per_s: float, tally: _Tally, bench: Bench) -> None
             "taken": sum(map(_is_taken, done.answers)),
             "answered 503": statuses.count(503),
             "other 5xx": sum(status >= 500 and status != 503 for status in statuses),
+            "arrivals repeated": len(again),
+            "of these not 2xx": sum(not _is_taken(answer) for answer in repeated.answers),
         }
         | _latency_ms(done.answers),
     )
     tally.notes.setdefault(FLOOD, []).append(", ".join(f"{number} {name}" for name, number in done.counts().items()))
-    bench.tell(f"receiver, {per_s:.0f} a second offered: {done.counts()}, {lost} lost")
+    bench.tell(f"receiver, {per_s:.0f} a second offered: {done.counts()}; repeated: {repeated.counts()}; {lost} lost")
 
 
 async def _lost(site: _Site, deliveries: Sequence[Delivery], answers: Sequence[Answer]) -> int:
@@ -257,6 +281,11 @@ def _calls(number: int, *, ends: Callable[[int], bool]) -> list[Call]:
     """So many calls in rooms that nobody had before."""
     word, now_unix_ms = secrets.token_hex(4), int(time.time() * 1000)
     return [Call(f"{word}-{index}", ends=ends(index), began_unix_ms=now_unix_ms) for index in range(number)]
+
+
+def _flood_connections() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return FLOOD_CONNECTIONS if soft == resource.RLIM_INFINITY else min(FLOOD_CONNECTIONS, soft - FILES_KEPT)
 
 
 def _is_taken(answer: Answer) -> bool:

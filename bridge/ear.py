@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+from collections import deque
 
-from bridge.audio import Backlog, silence
+from bridge import metrics
+from bridge.audio import BACKLOG_MS, Backlog, silence
 from bridge.errors import VoiceClosed
 from bridge.listen import Solo
-from bridge.room import MicIn, hear
+from bridge.room import HEAR_MS, MicIn, hear
 from bridge.voice import Voice
 
 FILL_MS = 100
@@ -20,6 +22,11 @@ class Ear:
     def __init__(self) -> None:
         self._link: Voice | None = None
         self._backlog = Backlog()
+        self._heard_at: deque[float | None] = deque(maxlen=BACKLOG_MS // HEAR_MS)
+        """When each frame in the backlog came, None for silence of ours; empty while the backlog is behind. Full, it
+        drops its oldest, as the backlog does."""
+        self._is_behind = True
+        """The backlog has frames from a time when no voice listened: those wait by design, and any after them."""
         self._arrived = asyncio.Event()
         """Set when a frame, or a link to send it on, has come."""
         self._solo = Solo()
@@ -41,6 +48,7 @@ class Ear:
     def detach(self) -> None:
         """The voice went away: words are kept for the next one, and silence before them is not."""
         self._link = None
+        self._fall_behind()
         self._backlog.away()
 
     def caller_in(self, participant_sid: str) -> None:
@@ -93,19 +101,36 @@ class Ear:
                     await self._arrived.wait()
             except TimeoutError:
                 if self._link is not None and not self._backlog.queued_ms:
-                    self._backlog.push(silence(FILL_MS), listening=True)
+                    self._keep(silence(FILL_MS), heard_at=None)
             self._arrived.clear()
             while self._link is not None and (frame := self._backlog.pop(now=loop.time())) is not None:
+                heard_at = self._heard_at.popleft() if self._heard_at else None
                 try:
                     await self._link.send_audio(frame)
                 except VoiceClosed:
                     self._link = None  # whoever reads the link sees the same, and decides
+                    self._fall_behind()
+                    break
+                if heard_at is not None:
+                    metrics.CALLER_ADDED_SECONDS.observe(loop.time() - heard_at)
+            if self._link is not None and not self._backlog.queued_ms:
+                self._is_behind = False
 
     async def _hear(self, mic: MicIn) -> None:
+        loop = asyncio.get_running_loop()
         async with contextlib.aclosing(hear(mic)) as frames:
             async for frame in frames:
-                self._backlog.push(frame, listening=self._link is not None)
+                self._keep(frame, heard_at=loop.time())
                 self._arrived.set()
+
+    def _keep(self, frame: bytes, *, heard_at: float | None) -> None:
+        self._backlog.push(frame, listening=self._link is not None)
+        if not self._is_behind:
+            self._heard_at.append(heard_at)
+
+    def _fall_behind(self) -> None:
+        self._is_behind = True
+        self._heard_at.clear()
 
     def _choose(self) -> None:
         for mic in self._mics.values():

@@ -13,6 +13,27 @@ VOICE_READY_SECONDS = Histogram(
     "From taking a room to a voice session that is ready.",
     buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, 15.0),
 )
+
+ADDED_BUCKETS = (0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25)
+"""Fine where we want to be, below 2 ms, and wide enough to tell a busy process from one that stood still."""
+
+REPLY_ADDED_SECONDS = Histogram(
+    "roompool_reply_added_seconds",
+    "From a reply's first audio out of the voice socket to its first frame taken by LiveKit's SDK; "
+    "not where it waits by design: for the last reply's end, for a listener, for a lease.",
+    buckets=ADDED_BUCKETS,
+)
+CALLER_ADDED_SECONDS = Histogram(
+    "roompool_caller_added_seconds",
+    "From a caller's frame out of LiveKit's SDK to its bytes taken by the voice socket; "
+    "not for what was kept while no voice listened.",
+    buckets=ADDED_BUCKETS,
+)
+BARGE_IN_FLUSH_SECONDS = Histogram(
+    "roompool_barge_in_flush_seconds",
+    "From the voice's word that a caller cut in to the agent's queue being empty.",
+    buckets=ADDED_BUCKETS,
+)
 BARGE_INS = Counter("roompool_barge_ins_total", "Times a caller cut in while the agent spoke.")
 VOICE_SESSIONS = Counter("roompool_voice_sessions_total", "Voice sessions opened.")
 VOICE_FAILURES = Counter(

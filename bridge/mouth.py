@@ -57,6 +57,10 @@ class Mouth:
         """Whether speech is being held back because the room is not surely ours."""
         self._audible = False
         """Whether the open reply was heard yet; a reply opens up to two seconds before its first sound."""
+        self._is_fresh = False
+        """Whether the open reply sent no audio yet."""
+        self._came_at: float | None = None
+        """When a reply's first audio came that need not wait for anything; None once it was handed over."""
         self._state = FIRST_STATE
         self._state_changed = asyncio.Event()
         self.is_out = False
@@ -74,6 +78,7 @@ class Mouth:
     def enter(self, room: AgentRoom) -> None:
         """Speak into this room from now on: we are in it, and our track is published."""
         self._room = room
+        self._came_at = None
         self._entered.set()
         if self._state != FIRST_STATE:  # that one our token says
             self._state_changed.set()
@@ -99,8 +104,13 @@ class Mouth:
 
     def take(self, event: VoiceEvent) -> None:
         """One event of the voice."""
+        came_at = asyncio.get_running_loop().time()
         if isinstance(event, ReplyAudio):
+            need_not_wait = self._is_fresh and self._goes_straight_out()
             if self._playout.push(event.reply, event.pcm):
+                if need_not_wait:
+                    self._came_at = came_at
+                self._is_fresh = False
                 self._all_said.clear()
                 self._speech.set()
                 self._note_quiet(False)
@@ -109,14 +119,15 @@ class Mouth:
         if change is None:
             return
         surprises = self._turn.surprises
-        self._quiet_moment.take(change, now=asyncio.get_running_loop().time())
+        self._quiet_moment.take(change, now=came_at)
         if self._turn.advance(change):
-            self._flush(change)
+            self._flush(change, came_at=came_at)
         if self._turn.surprises > surprises:
             metrics.VOICE_SURPRISES.inc()
         match event:
             case ReplyStarted(reply=reply):
                 self._open_reply = reply
+                self._is_fresh = True
                 self._audible = False
                 self.replies += 1
             case ReplyDone():
@@ -162,7 +173,7 @@ class Mouth:
                 self._hold_back()
             elif self._is_worth_saying(frame):
                 self._is_hushed = False
-                await room.play(frame)
+                await self._hand_over(room, frame)
 
     async def show(self) -> None:
         """Task: tell front-ends the newest state; one that changed again meanwhile is skipped."""
@@ -183,6 +194,26 @@ class Mouth:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s or None):
                     await self._moved.wait()
+
+    async def _hand_over(self, room: AgentRoom, frame: bytes) -> None:
+        """Play a frame, and count what the first one of a reply took from its coming to the SDK's word that it has it.
+
+        That word comes some tenths of a millisecond after the fact: what is told is rather too much than too little.
+        """
+        came_at, self._came_at = self._came_at, None
+        await room.play(frame)
+        if came_at is not None:
+            metrics.REPLY_ADDED_SECONDS.observe(asyncio.get_running_loop().time() - came_at)
+
+    def _goes_straight_out(self) -> bool:
+        """Whether audio that comes now waits for nothing but us: nothing is before it, and somebody listens."""
+        return (
+            self._room is not None
+            and self._room is self._heard_in
+            and not self.is_out
+            and not self._playout.queued_ms
+            and not self._room.ahead_ms
+        )
 
     async def _room_with_ears(self) -> AgentRoom:
         """The room, once somebody in it heard of our track: at once, unless the room is a new one."""
@@ -214,6 +245,7 @@ class Mouth:
     def _hold_back(self) -> None:
         """One frame not said; with the first one, what was handed over before and is still to be sent goes as well."""
         self.frames_muted += 1
+        self._came_at = None
         if not self._is_hushed:
             self._is_hushed = True
             self._clear()
@@ -231,14 +263,17 @@ class Mouth:
         self._show_floor()
         return True
 
-    def _flush(self, change: FloorEvent) -> None:
+    def _flush(self, change: FloorEvent, *, came_at: float) -> None:
         ahead_ms = self._clear()
+        cleared_at = asyncio.get_running_loop().time()
+        self._came_at = None
         is_cut = ahead_ms > 0 or self._playout.queued_ms > 0 or change is FloorEvent.REPLY_INTERRUPTED
         heard_ms = self._playout.flush(ahead_ms=ahead_ms, open_reply=self._open_reply)
         if is_cut and self._audible:
             self._audible = False
             self.barge_ins += 1
             metrics.BARGE_INS.inc()
+            metrics.BARGE_IN_FLUSH_SECONDS.observe(cleared_at - came_at)
             self._journal.event("barge_in", heard_ms=heard_ms)
 
     def _show_floor(self) -> None:

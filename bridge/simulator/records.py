@@ -1,9 +1,9 @@
 """What the simulator remembers of a session for whoever tests a client: counts, how it ended, broken rules."""
 
 import enum
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from bridge.simulator.sound import BYTES_PER_MS
 
@@ -36,6 +36,22 @@ class Violation(enum.Enum):
     NOT_A_MESSAGE = "not_a_message_of_the_protocol"
 
 
+KEPT_REPLIES = 100
+"""Of so many replies of a session it is remembered when they were said; the oldest are forgotten first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplySaid:
+    """When a reply was said. Fractions of a millisecond count: what a client adds is not much more."""
+
+    began_unix_ms: float
+    """When its first frame was due; silent or not."""
+    cut_unix_ms: float | None = None
+    """When it was cut, by the caller or by the client; None when it was not."""
+    frames_sent: int = 0
+    """How much of it had been sent by then."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionReport:
     """One connection, as JSON at the control port. Times are milliseconds."""
@@ -55,6 +71,8 @@ class SessionReport:
     interruptions: int
     frames_sent: int
     """Of `reply.audio`, 10 ms each."""
+    said: Sequence[ReplySaid]
+    """The last replies of which audio was sent, oldest first."""
     audio_received_ms: int
     voiced_received: int
     """Stretches of speech that were taken up as a turn or an interruption."""
@@ -78,6 +96,7 @@ class SessionRecord:
     replies: int = 0
     interruptions: int = 0
     frames_sent: int = 0
+    said: deque[ReplySaid] = field(default_factory=lambda: deque(maxlen=KEPT_REPLIES))
     audio_bytes: int = 0
     stretches: int = 0
     client_messages: Counter[str] = field(default_factory=Counter)
@@ -87,6 +106,15 @@ class SessionRecord:
     def broke(self, rule: Violation) -> None:
         """Count a broken rule."""
         self.violations[rule.value] += 1
+
+    def reply_began(self, *, unix_s: float) -> None:
+        """Its first audio is sent."""
+        self.said.append(ReplySaid(began_unix_ms=unix_s * 1000))
+
+    def reply_was_cut(self, *, unix_s: float, frames_sent: int) -> None:
+        """That one is over before its time; nothing is noted of one that sent no audio."""
+        if frames_sent:
+            self.said[-1] = replace(self.said[-1], cut_unix_ms=unix_s * 1000, frames_sent=frames_sent)
 
     def report(self) -> SessionReport:
         """The record as it is now; later changes do not reach it."""
@@ -102,6 +130,7 @@ class SessionRecord:
             replies=self.replies,
             interruptions=self.interruptions,
             frames_sent=self.frames_sent,
+            said=tuple(self.said),
             audio_received_ms=self.audio_bytes // BYTES_PER_MS,
             voiced_received=self.stretches,
             client_messages=dict(self.client_messages),

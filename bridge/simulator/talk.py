@@ -165,6 +165,7 @@ class Talk:
         self._reply = None
         self.floor = Floor.NOBODY
         self._record.interruptions += 1
+        self._record.reply_was_cut(unix_s=now + self._outbox.unix_offset_s, frames_sent=reply.frames_sent)
         self._emit_transcript(reply.text_said(), now, interrupted=True)
         self._outbox.emit(now, "reply.done", reply_id=self._reply_ids["reply_id"], status="interrupted")
 
@@ -240,6 +241,8 @@ class Talk:
                 if self._faults.unknown_event:
                     self._outbox.put(unknown_event(now + self._outbox.unix_offset_s))
             case Step.FRAME:
+                if not reply.frames_sent:
+                    self._record.reply_began(unix_s=now + self._outbox.unix_offset_s)
                 self._outbox.put(audio_event(self._audio_head, reply.frame(), now + self._outbox.unix_offset_s))
                 self._record.frames_sent += 1
             case Step.WORDS:

@@ -16,6 +16,7 @@ import structlog
 from livekit import rtc
 from livekit.rtc.participant import PublishTrackError
 
+from bridge import sdk_events
 from bridge.errors import RoomError, RoomRefused, RoomUnreachable
 from bridge.listen import Person
 from bridge.shield import see_through
@@ -250,6 +251,8 @@ class AgentRoom:
 
     async def _connect(self, options: rtc.RoomOptions) -> None:
         await self._room.connect(self._spec.url, self._permit.token(), options)
+        if self._spec.narrow_events:
+            sdk_events.narrow(self._room)
         if self._has_left:
             await self._room.disconnect()
 

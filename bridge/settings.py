@@ -149,6 +149,12 @@ class BridgeSettings(LiveKitSettings):
         description="bits per second of the agent's track; below 48000 the encoder costs three times as much when idle",
     )
 
+    narrow_events: bool = Field(
+        default=True,
+        alias="ROOMPOOL_NARROW_EVENTS",
+        description="1 has LiveKit's SDK tell each call of its own room alone; 0 leaves the SDK as it comes",
+    )
+
     @field_validator("voices", "keyterms", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -198,6 +204,7 @@ class BridgeSettings(LiveKitSettings):
             max_call_s=self.max_call_s,
             queue_ms=self.queue_ms,
             max_bitrate=self.max_bitrate,
+            narrow_events=self.narrow_events,
         )
 
     def voice_spec(self) -> VoiceSpec:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
+from time import monotonic
 
 import structlog
 
@@ -24,6 +25,8 @@ ENDINGS: Mapping[Leave, Ending] = {
     Leave.HOLD_ENDED: Ending.LEASE_LOST,
 }
 
+# Leases are counted by `monotonic()` and not by the loop's clock: uvloop's stands still within a step, and a process
+# that was frozen in one would take itself for sure of its room.
 ENDED = frozenset(STATES.values())
 
 
@@ -57,7 +60,6 @@ class HeldCall:
         """Cancels the task that carries this call; set when there is one."""
         self._lease = lease
         self._carrier = carrier
-        self._loop = asyncio.get_running_loop()
         self._present: dict[str, int] = {}
         self._state = State.OWN
         self._is_in = False
@@ -85,11 +87,11 @@ class HeldCall:
 
     def may_speak(self) -> bool:
         """Whether the room is surely ours at this moment."""
-        return self._lease.may_speak(self._loop.time())
+        return self._lease.may_speak(monotonic())
 
     def may_join(self) -> bool:
         """Whether the room may be entered."""
-        return self._lease.may_join(self._loop.time())
+        return self._lease.may_join(monotonic())
 
     def turn_to_join(self) -> AbstractAsyncContextManager[None]:
         """In the order in which the rooms were claimed, a few at a time."""
@@ -108,7 +110,7 @@ class HeldCall:
     def disconnected(self) -> None:
         """It is not, for the moment or for good."""
         self._is_in = False
-        self._lease.room_left_connected(now=self._loop.time())
+        self._lease.room_left_connected(now=monotonic())
 
     def event(self, name: str, **facts: int | float | str) -> None:
         """A step of the call, for the story."""
@@ -125,7 +127,7 @@ class HeldCall:
 
     def quiet(self, is_quiet: bool) -> None:
         """Whether nobody speaks now, and no answer is owed."""
-        self._quiet_since_at = self._loop.time() if is_quiet else None
+        self._quiet_since_at = monotonic() if is_quiet else None
         self._quiet_changed.set()
 
     def token(self) -> str:
@@ -139,7 +141,7 @@ class HeldCall:
         The next owner goes on in silence: given a call that has not greeted yet, nobody ever would. And it would not
         wait for a caller who vanished and may come back.
         """
-        is_ours = self._lease.state(self._loop.time()) is State.OWN and self._lease.is_confirmed
+        is_ours = self._lease.state(monotonic()) is State.OWN and self._lease.is_confirmed
         is_talk = self._is_in and self._is_opened and bool(self._present)
         return is_ours and is_talk and not self.stop.is_asked
 
@@ -165,7 +167,7 @@ class HeldCall:
         """Take in the registry's answer. Once the call has ended it means nothing: it may have crossed the release."""
         if self.over.is_set():
             return
-        self._lease.answered(answer, sent_at=sent_at, now=self._loop.time())
+        self._lease.answered(answer, sent_at=sent_at, now=monotonic())
         self._obey()
         if answer is Renewal.HANG_UP:
             self._leave(Ending.HUNG_UP, reason="hang_up")
@@ -174,17 +176,17 @@ class HeldCall:
         """Note that there was none."""
         if self.over.is_set():
             return
-        self._lease.failed(sent_at=sent_at, now=self._loop.time())
+        self._lease.failed(sent_at=sent_at, now=monotonic())
         self._obey()
 
     def _quiet_in_s(self, for_s: float) -> float:
         """How long it takes at least until it has been quiet for `for_s`; infinite while it is not."""
         if self._quiet_since_at is None:
             return math.inf
-        return self._quiet_since_at + for_s - self._loop.time()
+        return self._quiet_since_at + for_s - monotonic()
 
     def _obey(self) -> None:
-        now = self._loop.time()
+        now = monotonic()
         state = self._lease.state(now)
         if state is not self._state and state not in ENDED:  # those are told with their reason, below
             log.info(

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
+from time import monotonic
 
 import stamina
 import structlog
@@ -53,7 +54,6 @@ class Carrier:
         self._decisions = DecisionWriter(carrier_id, story)
         self._settings = settings
         self._limits = Limits(capacity=settings.capacity)
-        self._loop = asyncio.get_running_loop()
         self._calls: dict[tuple[str, int], HeldCall] = {}
         """By `HeldCall.key`."""
         self._stand_bys: dict[tuple[str, int], StandBy] = {}
@@ -77,7 +77,7 @@ class Carrier:
         self._draining = False
         self._emptied = asyncio.Event()
         self._renewing = asyncio.Lock()
-        self._renewed_at = self._loop.time()
+        self._renewed_at = monotonic()
         self._is_answered = True
         metrics.CAPACITY.set(settings.capacity)
 
@@ -91,7 +91,7 @@ class Carrier:
     @property
     def answered_ago_s(self) -> float:
         """How long ago Redis last answered a renewal or a sweep."""
-        return self._loop.time() - self._renewed_at
+        return monotonic() - self._renewed_at
 
     def has_room(self) -> bool:
         """Whether one more call may be taken, counting the claims already under way."""
@@ -129,7 +129,7 @@ class Carrier:
 
     def answered(self) -> None:
         """Redis answered somebody in this process."""
-        self._renewed_at = self._loop.time()
+        self._renewed_at = monotonic()
 
     # --- ending ---------------------------------------------------------------------
 
@@ -209,7 +209,7 @@ class Carrier:
             if not calls:
                 self._is_answered = True
                 return True
-            sent_at = self._loop.time()
+            sent_at = monotonic()
             try:
                 async with asyncio.timeout(ATTEMPT_LIMIT_S):
                     answers = await self._rooms.renew(self.id, [call.held for call in calls])
@@ -221,7 +221,7 @@ class Carrier:
                     log.warning("renewals_unanswered", calls=len(calls))
                 self._is_answered = False
                 return False
-            metrics.RENEWAL_SECONDS.observe(self._loop.time() - sent_at)
+            metrics.RENEWAL_SECONDS.observe(monotonic() - sent_at)
             for call, answer in zip(calls, answers, strict=True):
                 if isinstance(answer, Renewal):
                     metrics.RENEWALS.labels(answer.name.lower()).inc()
@@ -238,7 +238,7 @@ class Carrier:
     # --- one call -------------------------------------------------------------------
 
     async def _claim_one(self) -> tuple[Grant, float] | None:
-        sent_at = self._loop.time()
+        sent_at = monotonic()
         try:
             answer = await self._rooms.claim_next(self.id, capacity=self._limits.capacity)
         except (RedisError, OSError) as error:
@@ -269,7 +269,7 @@ class Carrier:
     def _take(self, key: tuple[str, int], grant: Grant) -> HeldCall:
         """A room was passed to us: hold it, under a lease that is in doubt until it is renewed."""
         stand_by = self._stand_bys.pop(key)
-        lease = self._lease(grant, sent_at=self._loop.time() - grant.ttl_ms / 1000)
+        lease = self._lease(grant, sent_at=monotonic() - grant.ttl_ms / 1000)
         call = HeldCall(grant, lease, self._callbacks, speaks_first=False, stop=stand_by.stop)
         call.abandon = stand_by.abandon
         self._calls[call.key] = call

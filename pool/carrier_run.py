@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from bridge import warm_up
 from pool import metrics
 from pool.base.errors import SettingsInvalid
+from pool.base.loops import loop_factory
 from pool.base.redis_fit import Fitness
 from pool.carrier import Carrier
 from pool.carrier_health import FULL
@@ -77,7 +78,8 @@ def run_carrier(settings: PoolSettings, args: CarrierArgs, orders: Orders) -> No
     structlog.contextvars.bind_contextvars(carrier=args.carrier)
     status = EXIT_FAILED
     try:
-        asyncio.run(CarrierRun(settings, args).run(orders))
+        with asyncio.Runner(loop_factory=loop_factory(is_fast=settings.uvloop)) as runner:
+            runner.run(CarrierRun(settings, args).run(orders))
         status = 0
     except SettingsInvalid as error:  # found out by asking a server
         write_or_drop(args.reports_fd, encode(Refusal(error.problems)))

@@ -81,6 +81,11 @@ class PoolSettings(BridgeSettings):
         ge=0,
         description="the resident megabytes above which an idle carrier is replaced by a fresh process; 0 for never",
     )
+    uvloop: bool = Field(
+        default=True,
+        alias="ROOMPOOL_UVLOOP",
+        description="1 for the faster event loop, where there is one (not on Windows); 0 for Python's own",
+    )
     revision: str = Field(
         default="",
         alias="ROOMPOOL_REVISION",

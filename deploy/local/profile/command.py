@@ -12,6 +12,9 @@ def profile(
     calls: Annotated[int, typer.Option(min=1, max=64, help="Callers, all at one carrier.")] = 8,
     seconds: Annotated[float, typer.Option(min=1, max=120, help="For how long the threads are looked at.")] = 10.0,
     speaking: Annotated[bool, typer.Option("--speaking", help="The agent speaks without end.")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A variable of the worker's. Repeatable.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Show where the CPU of one carrier goes: by thread, as the kernel counts it, and by function, as py-spy sees it.
@@ -21,11 +24,14 @@ def profile(
 
     Exit status: 0 done, 1 something did not come up, 2 wrong options.
 
-    Example: ./dev profile --calls 16 --speaking
+    Example: ./dev profile --calls 16 --speaking --set ROOMPOOL_NARROW_EVENTS=0
     """
+    settings = dict(pair.split("=", 1) for pair in set_ or () if "=" in pair)
+    if len(settings) != len(set_ or ()):
+        raise typer.BadParameter("--set takes NAME=VALUE, each name once")
     from deploy.local.profile.run import carry_out  # brings the native library, which --help can do without
 
-    leave(carry_out(Options(calls=calls, seconds=seconds, speaking=speaking, as_json=as_json)))
+    leave(carry_out(Options(calls=calls, seconds=seconds, speaking=speaking, as_json=as_json, settings=settings)))
 
 
 def main() -> None:

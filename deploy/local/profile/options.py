@@ -1,6 +1,7 @@
 """What was asked for on the command line. Light: nothing that it takes to do it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -9,6 +10,7 @@ class Options:
 
     Attributes:
         seconds: Looked at twice: once for the threads, undisturbed, and once more by py-spy.
+        settings: Further variables of the worker, such as one to compare with its default.
         speaking: The agent speaks without end; else it is silent once it has said its greeting.
     """
 
@@ -16,3 +18,4 @@ class Options:
     seconds: float
     speaking: bool
     as_json: bool
+    settings: Mapping[str, str] = field(default_factory=dict)

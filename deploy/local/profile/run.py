@@ -81,6 +81,7 @@ async def look(options: Options, run_dir: Path, binary: Path) -> Report:
             "ROOMPOOL_VOICE_DIALECT": "loopback",
             "ROOMPOOL_VOICE_URL": "loopback:always" if options.speaking else "loopback:once",
             "ROOMPOOL_RECYCLE_CALLS": "0",
+            **options.settings,
         },
     )
     tell(f"bringing up a worker of one carrier, logs in {run_dir}")

@@ -27,7 +27,9 @@ NAMES = {
     "as long as LiveKit takes it": "x" * 256,
 }
 
-BY_THE_WAY = re.compile(r"roompool:(waiting|due|reconcile|queue|queue:wake|(finished|held|queue:health):[\w.-]+)")
+BY_THE_WAY = re.compile(
+    r"roompool:(waiting|due|reconcile|queue|queue:wake|(finished|held|memory|queue:health):[\w.-]+)"
+)
 """Keys that come and go with any call."""
 
 

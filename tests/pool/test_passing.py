@@ -25,7 +25,7 @@ from pool.stand_by import StandBy
 
 T = TypeVar("T")
 
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 
 
 def tried(result: str) -> float:

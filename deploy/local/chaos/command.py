@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.local.chaos.options import Format, Options
+from deploy.local.chaos.options import Options, format_of
 from deploy.local.demo import leave
 
 
@@ -40,17 +40,11 @@ def chaos(
         faults=tuple(fault or BY_NAME),
         trials=trials,
         seed=seed or secrets.token_hex(4),
-        format=_format(as_json, as_markdown),
+        format=format_of(as_json=as_json, as_markdown=as_markdown),
     )
     from deploy.local.chaos.campaign import carry_out
 
     leave(carry_out(options))
-
-
-def _format(as_json: bool, as_markdown: bool) -> Format:
-    if as_json and as_markdown:
-        raise typer.BadParameter("--json or --markdown, not both")
-    return Format.JSON if as_json else Format.MARKDOWN if as_markdown else Format.TEXT
 
 
 def main() -> None:

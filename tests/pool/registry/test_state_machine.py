@@ -263,13 +263,13 @@ class Ownership(RuleBasedStateMachine):
     def a_fence_is_never_below_one_that_was_granted(self) -> None:
         """The stored fence of an owned room is its greatest.
 
-        Ends with a loss, until the owner has renewed; fences granted after one are greater all the same, see
-        `Story.granted`.
+        Ends with a loss, or with the room's expiry, until the owner has renewed; fences granted after one are greater
+        all the same, see `Story.granted`.
         """
         if self.story.has_lost_data:
             return
         for name, state in self.now.states.items():
-            if state is not None and state.owner is not None:
+            if state is not None and state.owner is not None and name not in self.story.forgotten:
                 assert state.fence == self.story.last_fence[name]
 
     @invariant()

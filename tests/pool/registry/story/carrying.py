@@ -91,6 +91,7 @@ class Carrying(Notes):
         # Fences rise with every grant of a name. Survives the loss of Redis' data, as time rises.
         assert grant.fence > self.last_fence.get(grant.room, 0)
         self.last_fence[grant.room] = grant.fence
+        self.forgotten.discard(grant.room)
         self.history.append((carrier.id, grant))
         self.model.hung_up.pop(grant.room, None)
         # The next owner is told what is remembered of this life, and of no other.

@@ -133,8 +133,10 @@ class Story(HandingOver):
                 self.model.memory.pop(name, None)
             case "drained":
                 self.model.drained.discard(name)
-            case "room":
+            case "room":  # an hour after anybody held it: whoever still would is believed as after a loss
                 del self.model.known[name]
+                self.last_mine.pop(name, None)
+                self.forgotten.add(name)
                 self.model.hung_up.pop(name, None)
 
     async def retry(self, room: str) -> None:

@@ -22,6 +22,8 @@ class Notes:
         self.model = Model()
         self.carriers = [self.new_carrier(f"worker-{index // 2}") for index in range(CARRIERS)]
         self.last_fence: dict[str, int] = {}
+        self.forgotten: set[str] = set()
+        """Rooms whose state has expired since they were last granted."""
         self.last_mine: dict[str, int] = {}
         """Room to the greatest fence that was renewed since Redis last lost anything."""
         self.history: list[tuple[str, Grant]] = []

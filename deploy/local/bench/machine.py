@@ -1,0 +1,63 @@
+"""What machine the figures are of. Without it they say nothing."""
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Self
+
+ASK_LIMIT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One machine on one day."""
+
+    date: str
+    processor: str
+    cores: int
+    memory_gib: float
+    system: str
+    python: str
+    livekit: str
+    livekit_server: str
+    load: float
+    """Processes that wanted a core, averaged over the last minute before it was asked."""
+
+    @classmethod
+    def here(cls, binary: Path) -> Self:
+        """This one, now."""
+        return cls(
+            date=date.today().isoformat(),
+            processor=_field(Path("/proc/cpuinfo"), "model name") or platform.processor() or platform.machine(),
+            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+            system=f"{platform.system()} {platform.release()}",
+            python=platform.python_version(),
+            livekit=version("livekit"),
+            livekit_server=_version_of(binary),
+            load=round(os.getloadavg()[0], 1),
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.date}, {self.cores} cores of {self.processor}, {self.memory_gib} GiB, {self.system}, Python "
+            f"{self.python}, livekit {self.livekit}, livekit-server {self.livekit_server}; load at the end {self.load}"
+        )
+
+
+def _field(path: Path, name: str) -> str:
+    """A field of a file of `name : value` lines; empty where there is none."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+
+
+def _version_of(binary: Path) -> str:
+    done = subprocess.run([str(binary), "--version"], capture_output=True, text=True, check=False, timeout=ASK_LIMIT_S)
+    return done.stdout.strip().rpartition(" ")[2] or "unknown"

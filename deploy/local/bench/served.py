@@ -1,0 +1,64 @@
+"""One caller's coming, and how long everything took: the same for whoever is measured."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bridge.caller.caller import Caller
+from bridge.caller.errors import CallerError
+from deploy.local.bench.figures import Figure, Measured
+from deploy.local.bench.subjects import Running
+
+LOST_AFTER_S = 20.0
+"""A caller whom no agent has joined by then is lost: LiveKit's own clients give up at that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Milliseconds since the caller's `connect()` began."""
+
+    seen_ms: float
+    subscribed_ms: float
+    heard_ms: float
+
+
+async def come(running: Running) -> Served | None:
+    """Come into a room of one's own, wait until the agent is heard, and leave. None: no agent came in time.
+
+    Raises:
+        CallerError: the caller itself did not get in.
+    """
+    server = running.server
+    room = f"bench-{secrets.token_hex(4)}"
+    async with Caller(server.url, room=room, key=server.api_key, secret=server.api_secret) as caller:
+        try:
+            await caller.agent_heard(LOST_AFTER_S)
+        except CallerError:
+            return None
+        witness, began_at = caller.witness, caller.connect_began_at
+        times = [witness.seen_at, witness.subscribed_at, witness.heard_at]
+        seen, subscribed, heard = ((at - began_at) * 1000 for at in times if at is not None)
+    return Served(seen, subscribed, heard)
+
+
+async def come_together(running: Running, many: int) -> list[Served | None]:
+    """So many at the same time."""
+    async with asyncio.TaskGroup() as group:
+        callers = [group.create_task(come(running), name=f"caller {number}") for number in range(many)]
+    return [caller.result() for caller in callers]
+
+
+def measured(subject: str, came: Sequence[Served | None], *, processes: int) -> Measured:
+    """The spread of their times, and how many were lost."""
+    served = [one for one in came if one is not None]
+    return Measured(
+        subject=subject,
+        figures={
+            "seen": Figure("ms", tuple(one.seen_ms for one in served)),
+            "subscribed": Figure("ms", tuple(one.subscribed_ms for one in served)),
+            "heard": Figure("ms", tuple(one.heard_ms for one in served)),
+        },
+        lost=len(came) - len(served),
+        processes=processes,
+    )

@@ -87,6 +87,11 @@ class Backlog:
         self._queued_bytes -= len(frame)
         return frame
 
+    def ready_in_s(self) -> float:
+        """Of the first frame that waits: how long after the last `pop` it may be sent, at the earliest."""
+        duration_ms = len(self._frames[0]) / BYTES_PER_MS if self._frames else 0.0
+        return max(duration_ms - self._allowance_ms, 0.0) / 1000 / CATCH_UP
+
     def away(self) -> None:
         """The voice went away: silence is trimmed again, unless words still wait before it."""
         self._words = bool(self._frames)

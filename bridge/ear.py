@@ -16,6 +16,10 @@ FILL_MS = 100
 silence to notice that a turn is over."""
 
 
+LATE_S = 0.05
+"""A frame's length."""
+
+
 class Ear:
     """Hears one microphone at a time and passes it on. Two tasks: `listen` and `pass_on`."""
 
@@ -96,11 +100,16 @@ class Ear:
         """Task: the backlog to the voice, and silence where the microphone gives none."""
         loop = asyncio.get_running_loop()
         while True:
+            is_pacing = self._link is not None and self._backlog.queued_ms > 0
+            wait_s = self._backlog.ready_in_s() if is_pacing else FILL_MS / 1000
+            waits_from = loop.time()
             try:
-                async with asyncio.timeout(FILL_MS / 1000):
+                async with asyncio.timeout(wait_s):
                     await self._arrived.wait()
             except TimeoutError:
-                if self._link is not None and not self._backlog.queued_ms:
+                # Whoever woke up late has frames waiting that came meanwhile: silence would only delay them.
+                is_late = loop.time() - waits_from > wait_s + LATE_S
+                if self._link is not None and not self._backlog.queued_ms and not is_late:
                     self._keep(silence(FILL_MS), heard_at=None)
             self._arrived.clear()
             while self._link is not None and (frame := self._backlog.pop(now=loop.time())) is not None:

@@ -79,3 +79,17 @@ def test_after_the_voice_went_away_silence_is_trimmed_again() -> None:
     for _ in range(100):
         backlog.push(silence(FRAME_MS), listening=False)
     assert backlog.queued_ms == PRE_ROLL_MS
+
+
+def test_who_waits_for_the_pace_knows_for_how_long() -> None:
+    """A frame leaves as soon as it may, not when the next one happens to come."""
+    backlog, now = Backlog(), 100.0
+    for _ in range(40):
+        backlog.push(bytes(50 * 48), listening=True)
+    while backlog.pop(now=now) is not None:
+        pass
+    wait_s = backlog.ready_in_s()
+    assert 0 < wait_s <= 0.05
+    assert backlog.pop(now=now + wait_s / 2) is None
+    assert backlog.pop(now=now + wait_s + 0.001) is not None
+    assert Backlog().ready_in_s() == 0

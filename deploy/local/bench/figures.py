@@ -75,6 +75,20 @@ def find(measured: Sequence[Measured], subject: str, case: str = "") -> Measured
     return next((one for one in measured if one.subject.startswith(subject) and one.case == case), None)
 
 
+def ratio_of_first(measured: Sequence[Measured], figure: str, ours: str, theirs: str) -> float:
+    """The same of as many of our quickest as they have values: who serves three of sixteen has served the quickest."""
+    mine, other = find(measured, ours), find(measured, theirs)
+    if (
+        mine is None
+        or other is None
+        or figure not in mine.figures
+        or not other.figures.get(figure, Figure("", ())).values
+    ):
+        return float("nan")
+    quickest = tuple(sorted(mine.figures[figure].values)[: len(other.figures[figure].values)])
+    return Figure("", quickest).median / other.figures[figure].median
+
+
 def ratio(measured: Sequence[Measured], figure: str, ours: str, theirs: str, case: str = "") -> float:
     """Median of ours by median of theirs, of one figure in one case; NaN when either is missing."""
     medians = []

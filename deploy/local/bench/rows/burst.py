@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from deploy.local.bench.figures import Measured, Verdict, find, ratio
+from deploy.local.bench.figures import Measured, Verdict, find, ratio, ratio_of_first
 from deploy.local.bench.process_tree import cost_of
 from deploy.local.bench.row import Bench, Row
 from deploy.local.bench.served import Served, come, come_together, measured
@@ -34,6 +34,7 @@ def judge(results: Sequence[Measured]) -> Sequence[Verdict]:
     return [
         Verdict("subscribed, p50 to livekit-agents'", ratio(results, "subscribed", OURS.name, AGENTS), 0.5),
         Verdict("the same, 2 carriers", ratio(results, "subscribed", TWO.name, AGENTS), 0.5),
+        Verdict("as many of ours as they served", ratio_of_first(results, "subscribed", OURS.name, AGENTS), 0.5),
         Verdict("lost", sum(one.lost for one in (find(results, OURS.name), find(results, TWO.name)) if one), 0),
     ]
 

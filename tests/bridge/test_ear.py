@@ -1,0 +1,48 @@
+"""When silence is passed on in the place of frames that do not come."""
+
+import asyncio
+import time
+
+from bridge.audio import silence
+from bridge.ear import FILL_MS, LATE_S, Ear
+from bridge.voice.loopback import ONCE, LoopbackVoice
+
+
+class Listener(LoopbackVoice):
+    """A voice that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        super().__init__(ONCE)
+        self.heard: list[bytes] = []
+        self.hears = asyncio.Event()
+
+    async def send_audio(self, pcm: bytes | memoryview) -> None:
+        self.heard.append(bytes(pcm))
+        self.hears.set()
+
+
+async def test_a_microphone_that_gives_nothing_is_heard_as_silence() -> None:
+    """A voice needs it to notice that a turn is over."""
+    ear, voice = Ear(), Listener()
+    ear.attach(voice)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        passing = group.create_task(ear.pass_on())
+        await voice.hears.wait()
+        passing.cancel()
+    assert voice.heard == [silence(FILL_MS)]
+
+
+async def test_a_loop_that_stood_still_makes_up_no_silence() -> None:
+    """What came meanwhile is still on its way to us; silence before it would delay it."""
+    ear, voice = Ear(), Listener()
+    ear.attach(voice)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        passing = group.create_task(ear.pass_on())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        time.sleep(FILL_MS / 1000 + 3 * LATE_S)  # noqa: ASYNC251 - the loop stands still: that is the case
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert voice.heard == []
+        await voice.hears.wait()  # later, if it goes on like this
+        passing.cancel()

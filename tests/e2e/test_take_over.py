@@ -15,10 +15,16 @@ FROZEN_S = 5.0
 """Longer than a lease."""
 
 
-async def test_a_killed_worker_is_replaced_by_the_other(rough: Site) -> None:
+OFF = {"ROOMPOOL_UVLOOP": "0", "ROOMPOOL_NARROW_EVENTS": "0", "ROOMPOOL_JOINS_AT_ONCE": "0"}
+
+either_way = pytest.mark.parametrize("env", [{}, OFF], ids=["as it comes", "optimisations off"])
+
+
+@either_way
+async def test_a_killed_worker_is_replaced_by_the_other(rough: Site, env: dict[str, str]) -> None:
     """After kill -9 the other worker goes on with the call; the caller never hears two agents, nor sees two."""
     room = new_room("killed")
-    async with rough.hire(2) as workers, rough.caller(room) as caller:
+    async with rough.hire(2, **env) as workers, rough.caller(room) as caller:
         await caller.agent_heard(PATIENCE_S)
         owner, claim = await rough.claimed(room, workers)
         await owner.kill()
@@ -32,11 +38,12 @@ async def test_a_killed_worker_is_replaced_by_the_other(rough: Site) -> None:
         assert (len(witness.stays), witness.agents_max, witness.audible_max, witness.overlap_s()) == (2, 1, 1, 0)
 
 
-async def test_a_worker_that_stood_still_wakes_up_silent(rough: Site) -> None:
+@either_way
+async def test_a_worker_that_stood_still_wakes_up_silent(rough: Site, env: dict[str, str]) -> None:
     """SIGSTOP in mid-sentence for longer than a lease: the other worker takes over, and after SIGCONT not one audible
     frame of the old agent comes; its process lives on and takes the next room."""
     room, next_room = new_room("frozen"), new_room("next")
-    async with rough.hire(2, ROOMPOOL_CAPACITY="1") as workers, rough.caller(room) as caller:
+    async with rough.hire(2, ROOMPOOL_CAPACITY="1", **env) as workers, rough.caller(room) as caller:
         owner, _ = await rough.claimed(room, workers)
         await rough.speak_long(caller)
         owner.freeze()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.local.chaos.options import Options, format_of
+from deploy.local.chaos.options import Options, format_of, settings_of
 from deploy.local.demo import leave
 
 
@@ -13,6 +13,10 @@ def chaos(
     fault: Annotated[list[str] | None, typer.Option(help="A fault's name. Repeatable; all by default.")] = None,
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Trials of each.")] = 3,
     seed: Annotated[str, typer.Option(help="What random choices are drawn from; a new one by default.")] = "",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A variable of receiver and workers. Repeatable."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table for a document.")] = False,
     list_them: Annotated[bool, typer.Option("--list", help="Name the faults, and end.")] = False,
@@ -41,6 +45,7 @@ def chaos(
         trials=trials,
         seed=seed or secrets.token_hex(4),
         format=format_of(as_json=as_json, as_markdown=as_markdown),
+        settings=settings_of(set_),
     )
     from deploy.local.chaos.campaign import carry_out
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
@@ -45,8 +45,10 @@ POISON_ENV = {
 
 
 @contextlib.asynccontextmanager
-async def bring_up(environment: Environment, run_dir: Path, *, binary: Path | None = None) -> AsyncIterator[Site]:
-    """Bring an environment up, and end it with the block.
+async def bring_up(
+    environment: Environment, run_dir: Path, *, binary: Path | None = None, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Site]:
+    """Bring an environment up, and end it with the block. `settings` are further variables of receiver and workers.
 
     Raises:
         CannotInject: This machine cannot offer it.
@@ -57,7 +59,8 @@ async def bring_up(environment: Environment, run_dir: Path, *, binary: Path | No
         workers=0,
         binary=binary,
         processes=PROCESSES,
-        worker_env=WORKER_ENV,
+        webhook_env=settings or {},
+        worker_env={**WORKER_ENV, **(settings or {})},
         simulator_args=SIMULATOR_ARGS,
         ready_within_s=READY_S,
     )

@@ -1,7 +1,8 @@
 """What was asked for on the command line. Light: nothing that it takes to do it."""
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import typer
 
@@ -25,6 +26,18 @@ def format_of(*, as_json: bool, as_markdown: bool) -> Format:
     return Format.JSON if as_json else Format.MARKDOWN if as_markdown else Format.TEXT
 
 
+def settings_of(pairs: Sequence[str] | None) -> dict[str, str]:
+    """What `--set NAME=VALUE` asks for.
+
+    Raises:
+        typer.BadParameter: one is no such pair, or a name comes twice.
+    """
+    settings = dict(pair.split("=", 1) for pair in pairs or () if "=" in pair)
+    if len(settings) != len(pairs or ()):
+        raise typer.BadParameter("--set takes NAME=VALUE, each name once")
+    return settings
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Which faults, by name, how often, from which seed, and told how."""
@@ -33,3 +46,5 @@ class Options:
     trials: int
     seed: str
     format: Format
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of receiver and workers, such as an optimisation that is to be off."""

@@ -82,7 +82,7 @@ class Runner:
         self._deployments += 1
         folder = self._run_dir / f"{self._deployments}-{fault.environment.value}"
         self._tell(f"bringing up {fault.environment.value}, logs in {folder}")
-        async with bring_up(fault.environment, folder, binary=self._binary) as site:
+        async with bring_up(fault.environment, folder, binary=self._binary, settings=self._options.settings) as site:
             yield site, folder
 
     async def _try(self, fault: Fault, number: int, site: Site) -> Trial:

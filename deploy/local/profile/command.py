@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.local.chaos.options import settings_of
 from deploy.local.demo import leave
 from deploy.local.profile.options import Options
 
@@ -26,9 +27,7 @@ def profile(
 
     Example: ./dev profile --calls 16 --speaking --set ROOMPOOL_NARROW_EVENTS=0
     """
-    settings = dict(pair.split("=", 1) for pair in set_ or () if "=" in pair)
-    if len(settings) != len(set_ or ()):
-        raise typer.BadParameter("--set takes NAME=VALUE, each name once")
+    settings = settings_of(set_)
     from deploy.local.profile.run import carry_out  # brings the native library, which --help can do without
 
     leave(carry_out(Options(calls=calls, seconds=seconds, speaking=speaking, as_json=as_json, settings=settings)))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
+from time import perf_counter
 
 from bridge import metrics
 from bridge.audio import BACKLOG_MS, Backlog, silence
@@ -16,8 +17,8 @@ FILL_MS = 100
 silence to notice that a turn is over."""
 
 
-LATE_S = 0.05
-"""A frame's length."""
+LATE_S = HEAR_MS / 1000
+"""Later than a frame's length, and at least one frame has come meanwhile."""
 
 
 class Ear:
@@ -121,15 +122,14 @@ class Ear:
                     self._fall_behind()
                     break
                 if heard_at is not None:
-                    metrics.CALLER_ADDED_SECONDS.observe(loop.time() - heard_at)
+                    metrics.CALLER_ADDED_SECONDS.observe(perf_counter() - heard_at)
             if self._link is not None and not self._backlog.queued_ms:
                 self._is_behind = False
 
     async def _hear(self, mic: MicIn) -> None:
-        loop = asyncio.get_running_loop()
         async with contextlib.aclosing(hear(mic)) as frames:
             async for frame in frames:
-                self._keep(frame, heard_at=loop.time())
+                self._keep(frame, heard_at=perf_counter())
                 self._arrived.set()
 
     def _keep(self, frame: bytes, *, heard_at: float | None) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from time import perf_counter
 
 from bridge import metrics
 from bridge.audio import SILENCE_DBFS, level_dbfs
@@ -104,7 +105,7 @@ class Mouth:
 
     def take(self, event: VoiceEvent) -> None:
         """One event of the voice."""
-        came_at = asyncio.get_running_loop().time()
+        came_at = perf_counter()
         if isinstance(event, ReplyAudio):
             need_not_wait = self._is_fresh and self._goes_straight_out()
             if self._playout.push(event.reply, event.pcm):
@@ -208,7 +209,7 @@ class Mouth:
             if self._audible and self._state != "speaking":
                 self._show_floor()
         if came_at is not None:
-            metrics.REPLY_ADDED_SECONDS.observe(asyncio.get_running_loop().time() - came_at)
+            metrics.REPLY_ADDED_SECONDS.observe(perf_counter() - came_at)
 
     def _goes_straight_out(self) -> bool:
         """Whether audio that comes now waits for nothing but us: nothing is before it, and somebody listens."""
@@ -269,7 +270,7 @@ class Mouth:
 
     def _flush(self, change: FloorEvent, *, came_at: float) -> None:
         ahead_ms = self._clear()
-        cleared_at = asyncio.get_running_loop().time()
+        cleared_at = perf_counter()
         self._came_at = None
         is_cut = ahead_ms > 0 or self._playout.queued_ms > 0 or change is FloorEvent.REPLY_INTERRUPTED
         heard_ms = self._playout.flush(ahead_ms=ahead_ms, open_reply=self._open_reply)

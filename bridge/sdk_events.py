@@ -11,7 +11,6 @@ from typing import Any
 
 import structlog
 from livekit import rtc
-from livekit.rtc._ffi_client import FfiClient
 
 log = structlog.get_logger()
 
@@ -39,13 +38,15 @@ def narrow(room: rtc.Room) -> bool:
     Events that came before are delivered as they were: the room's own are among them.
     """
     try:
+        from livekit.rtc._ffi_client import FfiClient  # here, where it may be missing
+
         queue, handle = FfiClient.instance.queue, room._ffi_handle
         ours, subscribers = room._ffi_queue, queue._subscribers
         with queue._lock:
             index, (_, loop, _) = next(one for one in enumerate(subscribers) if one[1][0] is ours)
             assert handle is not None
             subscribers[index] = (ours, loop, is_for_room(handle.handle))
-    except (AttributeError, TypeError, ValueError, StopIteration, AssertionError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, StopIteration, AssertionError) as error:
         log.info("sdk_events_not_narrowed", error=type(error).__name__)
         return False
     return True

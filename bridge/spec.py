@@ -177,7 +177,8 @@ class Permit(Protocol):
         """Asked before every join: whoever is not sure that the room is its own does not join."""
 
     def turn_to_join(self) -> AbstractAsyncContextManager[None]:
-        """Waited for before the first join, and held until the agent is in: joins in a crowd make each other late."""
+        """Waited for before the first join, and held until the agent is in, or for a second: joins in a crowd make each
+        other late."""
 
     def token(self) -> str:
         """A fresh token to join with. Asked for before every join: tokens live for a minute and a half."""

@@ -25,8 +25,7 @@ ENDINGS: Mapping[Leave, Ending] = {
     Leave.HOLD_ENDED: Ending.LEASE_LOST,
 }
 
-# Leases are counted by `monotonic()` and not by the loop's clock: uvloop's stands still within a step, and a process
-# that was frozen in one would take itself for sure of its room.
+# Leases are counted by `monotonic()`, the same whichever loop runs: uvloop's own clock counts whole milliseconds.
 ENDED = frozenset(STATES.values())
 
 

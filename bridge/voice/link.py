@@ -9,6 +9,7 @@ import contextlib
 import functools
 import ssl
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
@@ -230,10 +231,10 @@ def _tls() -> ssl.SSLContext:
 
 
 async def _open(spec: LinkSpec, dialect: Dialect) -> ClientConnection:
+    tls: dict[str, Any] = {"ssl": _tls()} if spec.url.startswith("wss:") else {}
     try:
         return await connect(
             spec.url,
-            ssl=_tls() if spec.url.startswith("wss:") else None,
             additional_headers=dict(dialect.headers(spec.key)),
             compression=None,  # base64 speech does not compress, and deflate costs five times the message (measured)
             max_size=MAX_MESSAGE_BYTES,
@@ -242,6 +243,7 @@ async def _open(spec: LinkSpec, dialect: Dialect) -> ClientConnection:
             ping_interval=spec.ping_s,
             ping_timeout=spec.ping_s,
             close_timeout=1.0,
+            **tls,
         )
     except InvalidStatus as error:
         raise status_error(error.response.status_code) from error

@@ -10,7 +10,6 @@ import secrets
 from collections.abc import AsyncGenerator
 from importlib import resources
 
-from bridge.simulator.adpcm import decode
 from bridge.spec import BYTES_PER_MS, VoiceSpec
 from bridge.voice.events import Ready, ReplyAudio, ReplyDone, ReplyStarted, VoiceEvent
 
@@ -66,6 +65,8 @@ def warm_up(url: str) -> None:
 @functools.cache
 def recording(name: str) -> bytes:
     """A line of the simulator's, as PCM16 at 24 kHz."""
+    from bridge.simulator.adpcm import decode  # with the simulator, which a voice of any other kind can do without
+
     packed = (resources.files("bridge.simulator") / "speech" / f"{name}.adpcm").read_bytes()
     return decode(packed).tobytes()
 

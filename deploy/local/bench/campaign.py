@@ -4,6 +4,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from livekit import rtc
+
+from bridge.caller.errors import CallerError
 from bridge.caller.quiet import lower_sdk_lines
 from deploy.local.bench import table
 from deploy.local.bench.figures import RowReport
@@ -13,11 +16,27 @@ from deploy.local.bench.row import Bench, CannotMeasure, Row
 from deploy.local.bench.rows import load
 from deploy.local.chaos.campaign import tell
 from deploy.local.chaos.fault import leaves
+from deploy.local.chaos.site import SiteFailed
 from deploy.local.ending import FAILED, OK, remove, run_until_signalled
 from deploy.local.livekit_binary import NoLiveKitServer, find_or_build
+from deploy.local.processes import NeverSaid, ProcessEnded
+from deploy.local.server import ServerFailed
 from deploy.local.stack import StackFailed
 from deploy.local.valkey import NoValkey
 from pool.base import logs
+
+FAILURES = (
+    StackFailed,
+    NoValkey,
+    ServerFailed,
+    ProcessEnded,
+    NeverSaid,
+    SiteFailed,
+    CallerError,
+    rtc.ConnectError,
+    TimeoutError,
+)
+"""What ends a row, and no other: something did not come up, did not answer, or did not let a caller in."""
 
 
 def carry_out(options: Options) -> int:
@@ -47,10 +66,10 @@ async def _run(bench: Bench, options: Options) -> int:
         tell(f"{row.name}: {row.what}")
         try:
             reports.append(await _report(row, bench))
-        except* (StackFailed, NoValkey) as several:
+        except* FAILURES as several:
             failed = True
             for error in leaves(several):
-                tell(f"error: {row.name}: {error}")
+                tell(f"error: {row.name}: {str(error) or type(error).__name__}")
     sys.stdout.write(table.written(reports, Machine.here(bench.binary), options) + "\n")
     return FAILED if failed else OK
 

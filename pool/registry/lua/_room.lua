@@ -79,7 +79,7 @@ local PARSERS = {
   owner = parse_text, fence = parse_number, ['until'] = parse_number, claimed = parse_number,
   attempts = parse_attempts, excused = parse_attempts, rested = parse_rested, quarantined = parse_number,
   wanted = parse_number, queued = parse_number, not_before = parse_number, looked = parse_number,
-  expected = parse_number, offer = parse_offer, declined = parse_callers, passed = parse_passed, hangup = parse_number, met = parse_number,
+  expected = parse_number, prepared = parse_number, offer = parse_offer, declined = parse_callers, passed = parse_passed, hangup = parse_number, met = parse_number,
 }
 
 -- A room state nobody can read (corrupt, or from a newer version) must not stop the next room: it is kept for a

@@ -96,7 +96,7 @@ local function clear_owner(st)
   local held = PREFIX .. 'held:' .. st.owner
   claim_key(held, 'set')
   redis.call('SREM', held, st.room)
-  st.owner, st['until'] = nil, nil
+  st.owner, st['until'], st.prepared = nil, nil, nil
 end
 
 local function set_owner(st, carrier, fence)
@@ -139,6 +139,14 @@ local function add_attempt(attempts, at)
   attempts[#attempts + 1] = at
   while #attempts > MAX_ATTEMPTS do
     table.remove(attempts, 1)
+  end
+end
+
+-- A claim counts as a try once somebody is there for whom it can fail.
+local function count_claim(st)
+  if st.prepared then
+    add_attempt(st.attempts, st.prepared)
+    st.prepared = nil
   end
 end
 
@@ -229,7 +237,7 @@ local function standing_of(st)
   if st.not_before and st.not_before > NOW then
     return 'backing_off', st.not_before
   end
-  return 'waiting'
+  return 'waiting', next(st.callers) == nil and st.expected or nil -- then it is looked at when nobody came
 end
 
 local WAITS = { waiting = true, backing_off = true, held_back = true, lapsed = true }

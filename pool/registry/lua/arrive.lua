@@ -23,6 +23,8 @@ end
 
 if not st.callers[participant] then
   add_caller(st, participant, joined)
+  st.expected = nil
+  count_claim(st)
   why(room, 'arrived', 'callers', size(st.callers))
 end
 local standing = settle(st)

@@ -25,8 +25,9 @@ local function grant(st)
   local fence, queued = math.max((st.fence or 0) + 1, NOW), st.queued
   set_owner(st, carrier, fence)
   st.claimed, st.hangup, st.passed, st.met, st.expected = NOW, nil, nil, nil, nil
-  if next(st.callers) ~= nil then -- where nobody is yet, nobody is failed
-    add_attempt(st.attempts, NOW)
+  st.prepared = NOW -- where nobody is yet, nobody is failed
+  if next(st.callers) ~= nil then
+    count_claim(st)
   end
   settle(st)
   count('rooms_claimed')

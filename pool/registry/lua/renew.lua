@@ -18,6 +18,7 @@ local function keep(st)
     st.met = st.met or NOW -- an owner sees callers only once it has joined
     if not contains(st.gone, participant) then
       st.callers[participant] = joined
+      count_claim(st)
     end
   end
   drop_oldest(st.callers, MAX_CALLERS)

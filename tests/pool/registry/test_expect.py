@@ -4,7 +4,7 @@ import pytest
 
 from pool.contract import Opened
 from pool.registry import Gone, NoGrant, Noted, Rested, Standing
-from tests.pool.registry.world import BEGINNING_UNIX_MS, World
+from tests.pool.registry.world import BEGINNING_UNIX_MS, World, held
 
 
 async def opened(world: World, sid: str = "RM_1", created: int = BEGINNING_UNIX_MS) -> Noted:
@@ -53,6 +53,42 @@ async def test_a_caller_keeps_the_place_of_the_opened_room(world: World) -> None
 
     assert await world.arrive() is Noted.WAITING
     assert (await world.claim()).wanted_unix_ms == began
+
+
+async def test_a_room_that_nobody_came_to_is_looked_at_when_its_time_is_up(world: World) -> None:
+    """Whether or not any carrier has a slot: nobody is shown to wait who never came."""
+    await opened(world)
+    await world.pass_ms(world.times.expected_ms, sweep=True)
+
+    assert (await world.scores("waiting"), await world.scores("due")) == ({}, {})
+
+
+async def test_a_caller_who_came_and_went_is_expected_no_more(world: World) -> None:
+    """The expectation was theirs."""
+    await opened(world)
+    await world.arrive()
+    await world.leave()
+
+    assert await world.rooms.claim_next("one", capacity=8) is NoGrant.NOTHING
+
+
+@pytest.mark.parametrize("seen_by", ["webhook", "owner"])
+async def test_a_prepared_claim_counts_once_its_caller_is_there(world: World, seen_by: str) -> None:
+    """Whoever tells of the caller first: a room that kills whoever joins it is known after as many deaths as any."""
+    await opened(world)
+    grant = await world.claim()
+    state = await world.rooms.look("demo")
+    assert state is not None and state.attempts == ()
+    claimed_at = world.clock.now
+
+    if seen_by == "webhook":
+        await world.arrive()
+        await world.arrive(who="PA_2")
+    else:
+        await world.rooms.renew("one", [held(grant, callers={"PA_1": world.clock.now})])
+
+    state = await world.rooms.look("demo")
+    assert state is not None and state.attempts == (claimed_at,)
 
 
 @pytest.mark.parametrize("how", ["finished", "older"])

@@ -207,7 +207,7 @@ class Ownership(RuleBasedStateMachine):
         """
         waiting, due = self.now.waiting, self.now.due
         for name, state in self.now.states.items():
-            assert not (name in waiting and name in due)
+            assert not (name in waiting and name in due) or (state is not None and not state.callers)
             if state is None:
                 assert name not in {*waiting, *due}
                 continue

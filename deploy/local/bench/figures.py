@@ -68,6 +68,8 @@ class RowReport:
     verdicts: Sequence[Verdict] = ()
     skipped: str = ""
     """Why it could not be measured here; empty when it was."""
+    failed: str = ""
+    """What went wrong while it was measured; empty when nothing did."""
 
 
 def find(measured: Sequence[Measured], subject: str, case: str = "") -> Measured | None:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bridge.caller.caller import Caller
-from bridge.caller.errors import CallerError
+from bridge.caller.errors import NotInTime
 from deploy.local.bench.figures import Figure, Measured
 from deploy.local.bench.subjects import Running
 
 LOST_AFTER_S = 20.0
-"""A caller whom no agent has joined by then is lost: LiveKit's own clients give up at that."""
+"""A caller who has heard no agent by then is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +24,17 @@ class Served:
 
 
 async def come(running: Running) -> Served | None:
-    """Come into a room of one's own, wait until the agent is heard, and leave. None: no agent came in time.
+    """Come into a room of one's own, wait until the agent is heard, and leave. None: none was in time.
 
     Raises:
-        CallerError: the caller itself did not get in.
+        CallerError: The caller itself did not get in, or was put out: no finding about the agent.
     """
     server = running.server
     room = f"bench-{secrets.token_hex(4)}"
     async with Caller(server.url, room=room, key=server.api_key, secret=server.api_secret) as caller:
         try:
             await caller.agent_heard(LOST_AFTER_S)
-        except CallerError:
+        except NotInTime:
             return None
         witness, began_at = caller.witness, caller.connect_began_at
         times = [witness.seen_at, witness.subscribed_at, witness.heard_at]

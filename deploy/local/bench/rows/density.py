@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from deploy.local.bench.crowd import standing_caller
-from deploy.local.bench.figures import Figure, Measured, Verdict, ratio
-from deploy.local.bench.process_tree import Cost, cost_of
+from deploy.local.bench.crowd import StandingCaller, standing_caller
+from deploy.local.bench.figures import Figure, Measured, Verdict, find, ratio
+from deploy.local.bench.process_tree import cost_of
 from deploy.local.bench.row import Bench, Row
 from deploy.local.bench.served import LOST_AFTER_S
 from deploy.local.bench.subjects import AGENTS, Running, livekit_agents, roompool
@@ -18,12 +18,12 @@ SETTLE_S = 6.0
 """After the last caller's coming: longer than the recording of the silent, and than what a join stirs up."""
 LOOK_S = 8.0
 GIVE_UP_AFTER = 2
-"""So many callers in a row whom nobody served, and nobody else will be."""
+"""After so many callers in a row whom nobody served no more come: each would wait for as long, and change nothing."""
 
 OURS = roompool("roompool, 1 carrier")
 TWO = roompool("roompool, 2 carriers", carriers=2)
 SUBJECTS = (OURS, TWO, livekit_agents())
-MEMORY, CPU, CPU_EACH = "memory (PSS)", "CPU", "CPU a call"
+MEMORY, CPU, CPU_EACH, SERVED = "memory (PSS)", "CPU", "CPU a call", "served"
 
 
 @dataclass(slots=True)
@@ -33,6 +33,8 @@ class _Seen:
     memory_mb: list[float] = field(default_factory=list)
     cpu_percent: list[float] = field(default_factory=list)
     cpu_each_percent: list[float] = field(default_factory=list)
+    served: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     lost: int = 0
     processes: int = 0
 
@@ -56,38 +58,53 @@ async def run(bench: Bench) -> Sequence[Measured]:
                 MEMORY: Figure("MB", tuple(one.memory_mb)),
                 CPU: Figure("% of a core", tuple(one.cpu_percent)),
                 CPU_EACH: Figure("% of a core", tuple(one.cpu_each_percent)),
+                SERVED: Figure("calls", tuple(one.served)),
             },
             lost=one.lost,
             processes=one.processes,
+            notes=one.notes,
         )
         for (subject, case), one in seen.items()
     ]
 
 
 async def _fill(bench: Bench, running: Running, subject: str, word: str, seen: dict[tuple[str, str], _Seen]) -> None:
-    """Callers come one after the other; at each count all stand still and are looked at."""
-    served = lost = misses = 0
+    """Callers come one after the other; at each count all stand still and are looked at.
+
+    A count for which nobody more came is left out: it would be the one before it, once more.
+    """
+    crowd: list[StandingCaller] = []
+    misses = 0
     async with AsyncExitStack() as callers:
         for count in COUNTS:
-            while served + lost < count and misses < GIVE_UP_AFTER:
-                async with AsyncExitStack() as caller:
-                    is_served = await caller.enter_async_context(standing_caller(running, served_within_s=LOST_AFTER_S))
-                    if is_served:  # else it leaves, so that nobody is served late and unseen
-                        callers.push_async_exit(caller.pop_all())
-                served, lost, misses = served + is_served, lost + (not is_served), 0 if is_served else misses + 1
+            before = len(crowd)
+            while len(crowd) < count and misses < GIVE_UP_AFTER:
+                crowd.append(await callers.enter_async_context(standing_caller(running)))
+                misses = 0 if await crowd[-1].wait_served(LOST_AFTER_S) else misses + 1
+            if len(crowd) == before:
+                bench.tell(f"    {case_of(count, word)}: left out, nobody more was served")
+                continue
             await asyncio.sleep(SETTLE_S)
-            before = cost_of(running.pid)
-            await asyncio.sleep(LOOK_S)
-            _note(seen[subject, case_of(count, word)], before, cost_of(running.pid), served=served, lost=lost)
-            bench.tell(f"    {case_of(count, word)}: {served} served")
+            one = seen[subject, case_of(count, word)]
+            await _look(running, crowd, one)
+            if len(crowd) < count:
+                one.notes.append(f"{subject}, {case_of(count, word)}: only {len(crowd)} came, the last in vain")
+            bench.tell(f"    {case_of(count, word)}: {one.served[-1]:.0f} served of {len(crowd)} who came")
 
 
-def _note(one: _Seen, before: Cost, after: Cost, *, served: int, lost: int) -> None:
-    cpu = after.cpu_percent_since(before, seconds=LOOK_S)
+async def _look(running: Running, crowd: Sequence[StandingCaller], one: _Seen) -> None:
+    """Who is served is asked at the moment of measuring: an agent may come late, or go."""
+    served = sum(caller.is_served for caller in crowd)
+    before, began_at = cost_of(running.pid), asyncio.get_running_loop().time()
+    await asyncio.sleep(LOOK_S)
+    after, took_s = cost_of(running.pid), asyncio.get_running_loop().time() - began_at
+    cpu = after.cpu_percent_since(before, seconds=took_s)
     one.memory_mb.append(after.pss_mb)
     one.cpu_percent.append(cpu)
-    one.cpu_each_percent.append(cpu / served if served else float("nan"))
-    one.lost += lost
+    if served:
+        one.cpu_each_percent.append(cpu / served)
+    one.served.append(served)
+    one.lost += len(crowd) - served
     one.processes = after.processes
 
 
@@ -97,12 +114,16 @@ def case_of(count: int, word: str) -> str:
 
 
 def judge(results: Sequence[Measured]) -> Sequence[Verdict]:
-    """At sixteen callers, of whom livekit-agents may have served fewer: its memory then is that of fewer calls."""
+    """Memory of all the calls each carried, which favours who carried fewer; CPU of each call they carried."""
     silent, speaking = case_of(16, "silent"), case_of(16, "speaking")
+    theirs = find(results, AGENTS, silent)
+    few = f", they carry {theirs.figures[SERVED].median:.0f}" if theirs is not None else ""
     return [
-        Verdict("memory at 16, to livekit-agents'", ratio(results, MEMORY, OURS.name, AGENTS, silent), 0.25),
+        Verdict(f"memory at 16, to livekit-agents'{few}", ratio(results, MEMORY, OURS.name, AGENTS, silent), 0.25),
         Verdict("the same, 2 carriers", ratio(results, MEMORY, TWO.name, AGENTS, silent), 0.4),
+        Verdict("CPU a call at 8, silent", ratio(results, CPU_EACH, OURS.name, AGENTS, case_of(8, "silent")), 0.4),
         Verdict("CPU a call at 16, silent", ratio(results, CPU_EACH, OURS.name, AGENTS, silent), 0.4),
+        Verdict("CPU a call at 8, speaking", ratio(results, CPU_EACH, OURS.name, AGENTS, case_of(8, "speaking")), 0.6),
         Verdict("CPU a call at 16, speaking", ratio(results, CPU_EACH, OURS.name, AGENTS, speaking), 0.6),
     ]
 

@@ -1,29 +1,24 @@
 """A run of the benchmark: from the options of the command line to the figures."""
 
 import sys
-import tempfile
 from pathlib import Path
 
 from livekit import rtc
 
 from bridge.caller.errors import CallerError
-from bridge.caller.quiet import lower_sdk_lines
 from deploy.local.bench import table
 from deploy.local.bench.figures import RowReport
 from deploy.local.bench.machine import Machine
 from deploy.local.bench.options import Options
 from deploy.local.bench.row import Bench, CannotMeasure, Row
 from deploy.local.bench.rows import load
-from deploy.local.chaos.campaign import tell
-from deploy.local.chaos.fault import leaves
 from deploy.local.chaos.site import SiteFailed
-from deploy.local.ending import FAILED, OK, remove, run_until_signalled
-from deploy.local.livekit_binary import NoLiveKitServer, find_or_build
+from deploy.local.ending import FAILED, OK
+from deploy.local.measuring import leaves, measure, tell
 from deploy.local.processes import NeverSaid, ProcessEnded
 from deploy.local.server import ServerFailed
 from deploy.local.stack import StackFailed
 from deploy.local.valkey import NoValkey
-from pool.base import logs
 
 FAILURES = (
     StackFailed,
@@ -41,21 +36,11 @@ FAILURES = (
 
 def carry_out(options: Options) -> int:
     """Measure, and print the figures; the exit status. The logs are kept when a row failed, and named."""
-    logs.configure(level="error", json=False)
-    lower_sdk_lines()
-    try:
-        binary = find_or_build()
-    except NoLiveKitServer as error:
-        tell(f"error: {error}")
-        return FAILED
-    run_dir = Path(tempfile.mkdtemp(prefix="roompool-bench-"))
-    bench = Bench(run_dir=run_dir, binary=binary, repeat=options.repeat, tell=tell)
-    status = run_until_signalled(lambda: _run(bench, options), at_once=lambda: None)
-    if status == FAILED:
-        tell(f"kept: {run_dir}")
-    else:
-        remove(run_dir)
-    return status
+
+    async def run(run_dir: Path, binary: Path) -> int:
+        return await _run(Bench(run_dir=run_dir, binary=binary, repeat=options.repeat, tell=tell), options)
+
+    return measure("bench", run)
 
 
 async def _run(bench: Bench, options: Options) -> int:

@@ -6,8 +6,8 @@ import typer
 
 from deploy.local.bench.options import Options
 from deploy.local.bench.rows import NAMES, load
-from deploy.local.chaos.options import Format, format_of
 from deploy.local.demo import leave
+from deploy.local.formats import Format, format_of
 
 
 def bench(

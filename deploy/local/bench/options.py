@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from deploy.local.chaos.options import Format
+from deploy.local.formats import Format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

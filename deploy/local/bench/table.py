@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from deploy.local.bench.figures import Figure, RowReport, Verdict
 from deploy.local.bench.machine import Machine
 from deploy.local.bench.options import Options
-from deploy.local.chaos.options import Format
+from deploy.local.formats import Format
 
 HEADING = ("row", "subject", "case", "figure", "p50", "p95", "max", "unit", "of", "lost", "processes")
 

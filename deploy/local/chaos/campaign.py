@@ -3,21 +3,18 @@
 import dataclasses
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bridge.caller.quiet import lower_sdk_lines
 from deploy.local.chaos import table
-from deploy.local.chaos.fault import leaves
-from deploy.local.chaos.options import Format, Options
+from deploy.local.chaos.options import Options
 from deploy.local.chaos.runner import Runner, is_ok
 from deploy.local.chaos.verdict import FaultReport
-from deploy.local.ending import FAILED, OK, remove, run_until_signalled
-from deploy.local.livekit_binary import NoLiveKitServer, find_or_build
+from deploy.local.ending import FAILED, OK
+from deploy.local.formats import Format
+from deploy.local.measuring import leaves, measure, tell
 from deploy.local.stack import StackFailed
 from deploy.local.valkey import NoValkey
-from pool.base import logs
 
 
 def carry_out(options: Options) -> int:
@@ -25,23 +22,12 @@ def carry_out(options: Options) -> int:
 
     The folder with the logs is kept when a promise was broken, and named; otherwise it goes.
     """
-    logs.configure(level="error", json=False)
-    lower_sdk_lines()
-    try:
-        binary = find_or_build()
-    except NoLiveKitServer as error:
-        tell(f"error: {error}")
-        return FAILED
-    run_dir = Path(tempfile.mkdtemp(prefix="roompool-chaos-"))
-    tell(f"{len(options.faults)} faults, {options.trials} trials of each, --seed {options.seed}")
-    status = run_until_signalled(
-        lambda: _run(Runner(options, run_dir, tell, binary=binary), options), at_once=lambda: None
-    )
-    if status == FAILED:
-        tell(f"kept: {run_dir}")
-    else:
-        remove(run_dir)
-    return status
+
+    async def run(run_dir: Path, binary: Path) -> int:
+        tell(f"{len(options.faults)} faults, {options.trials} trials of each, --seed {options.seed}")
+        return await _run(Runner(options, run_dir, tell, binary=binary), options)
+
+    return measure("chaos", run)
 
 
 async def _run(runner: Runner, options: Options) -> int:
@@ -66,8 +52,3 @@ def _written(reports: Sequence[FaultReport], options: Options) -> str:
             return table.markdown(reports)
         case Format.TEXT:
             return table.text(reports)
-
-
-def tell(line: str) -> None:
-    """A line of progress, for a person: stderr."""
-    print(line, file=sys.stderr, flush=True)

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from deploy.local.chaos.options import Options, format_of, settings_of
+from deploy.local.chaos.options import Options
 from deploy.local.demo import leave
+from deploy.local.formats import format_of, settings_of
 
 
 def chaos(

@@ -96,11 +96,3 @@ class Fault:
     every_s: float = 0.0
     is_hand_over: bool = False
     limit_s: float = 30.0
-
-
-def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    """The exceptions in a group, however deep."""
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from bridge.caller.errors import CallerError
 from deploy.local.chaos.environments import bring_up
-from deploy.local.chaos.fault import CannotInject, Fault, Missed, leaves
+from deploy.local.chaos.fault import CannotInject, Fault, Missed
 from deploy.local.chaos.faults import BY_NAME
 from deploy.local.chaos.options import Options
 from deploy.local.chaos.site import Site, SiteFailed
 from deploy.local.chaos.trial import make_trial
 from deploy.local.chaos.verdict import FaultReport, Trial, report, skipped
+from deploy.local.measuring import leaves
 from deploy.local.sentinel import NoFailover
 from deploy.local.server import ServerFailed
 

@@ -12,11 +12,12 @@ from random import Random
 from typing import assert_never
 
 from bridge.caller.wav import interruption
-from deploy.local.chaos.fault import Fault, Injection, Missed, Moment, Scene, leaves
+from deploy.local.chaos.fault import Fault, Injection, Missed, Moment, Scene
 from deploy.local.chaos.probe_call import ProbeCall
 from deploy.local.chaos.sessions import still_open, unended
 from deploy.local.chaos.site import Site, SiteFailed
 from deploy.local.chaos.verdict import Trial
+from deploy.local.measuring import leaves
 from pool.journal import Decision
 
 PHASE_S = 3.0

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from deploy.local.chaos.options import settings_of
 from deploy.local.demo import leave
+from deploy.local.formats import settings_of
 from deploy.local.profile.options import Options
 
 

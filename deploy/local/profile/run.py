@@ -3,24 +3,20 @@
 import asyncio
 import os
 import sys
-import tempfile
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from bridge.caller.caller import Caller
 from bridge.caller.errors import CallerError
-from bridge.caller.quiet import lower_sdk_lines
-from deploy.local.chaos.fault import leaves
-from deploy.local.ending import FAILED, OK, remove, run_until_signalled
-from deploy.local.livekit_binary import NoLiveKitServer, find_or_build
+from deploy.local.ending import FAILED, OK
+from deploy.local.measuring import leaves, measure, tell
 from deploy.local.profile import threads
 from deploy.local.profile.options import Options
 from deploy.local.profile.recording import CannotTrace, record
 from deploy.local.profile.told import Report, as_json, as_text
 from deploy.local.stack import Stack, StackFailed, StackOptions
 from deploy.local.valkey import NoValkey
-from pool.base import logs
 
 GREETED_S = 45.0
 """For an agent to be heard, on a machine that is busy with all of them."""
@@ -34,20 +30,7 @@ SETTLE_S = 2.0
 
 def carry_out(options: Options) -> int:
     """Look at the carrier, and print what was seen; the exit status. Logs are kept, and named, when it failed."""
-    logs.configure(level="error", json=False)
-    lower_sdk_lines()
-    try:
-        binary = find_or_build()
-    except NoLiveKitServer as error:
-        tell(f"error: {error}")
-        return FAILED
-    run_dir = Path(tempfile.mkdtemp(prefix="roompool-profile-"))
-    status = run_until_signalled(lambda: _run(options, run_dir, binary), at_once=lambda: None)
-    if status == FAILED:
-        tell(f"kept: {run_dir}")
-    else:
-        remove(run_dir)
-    return status
+    return measure("profile", lambda run_dir, binary: _run(options, run_dir, binary))
 
 
 async def _run(options: Options, run_dir: Path, binary: Path) -> int:
@@ -121,8 +104,3 @@ async def _look_at(pid: int, options: Options, run_dir: Path) -> Report:
     except CannotTrace as error:
         return Report(options=options, threads=shares, problem=str(error))
     return Report(options=options, threads=shares, profile=profile, is_native=is_native)
-
-
-def tell(line: str) -> None:
-    """A line of progress, for a person: stderr."""
-    print(line, file=sys.stderr, flush=True)

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from deploy.local.bench.figures import Figure, Measured, Verdict
 from deploy.local.bench.row import Bench, Row
-from deploy.local.chaos.options import Format, Options
+from deploy.local.chaos.options import Options
 from deploy.local.chaos.runner import Runner
 from deploy.local.chaos.verdict import FaultReport
+from deploy.local.formats import Format
 from deploy.local.spread import Spread
 
 SUBJECT = "roompool"

@@ -23,8 +23,8 @@ from deploy.local.bench.figures import Figure, Measured, Verdict, find
 from deploy.local.bench.http_load import Answer, Round, at_pace, in_turn
 from deploy.local.bench.percentile import percentile
 from deploy.local.bench.row import Bench, CannotMeasure, Row
-from deploy.local.chaos.fault import leaves
 from deploy.local.livekit_server import LiveKitKeys
+from deploy.local.measuring import leaves
 from deploy.local.processes import Processes
 from deploy.local.stack import WEBHOOK_PATH
 from deploy.local.valkey import Valkey

@@ -21,7 +21,7 @@ from deploy.local.bench.cores import cpu_s_of, on_core, two_cores
 from deploy.local.bench.figures import Figure, Measured, Verdict, find
 from deploy.local.bench.percentile import percentile
 from deploy.local.bench.row import Bench, CannotMeasure, Row
-from deploy.local.chaos.fault import leaves
+from deploy.local.measuring import leaves
 from deploy.local.valkey import Valkey
 from pool.contract import Arrived
 from pool.registry import CarrierRecord, Carriers, Gone, Grant, Held, Renewal, Rested, Rooms, Times

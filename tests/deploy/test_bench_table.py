@@ -11,7 +11,7 @@ from deploy.local.bench.table import as_json, as_markdown, as_text
 
 MACHINE = Machine(
     date="2026-11-28", processor="a processor", cores=2, memory_gib=24.0, system="Linux", python="3.11",
-    livekit="1.2", livekit_server="1.13", load=0.5,
+    livekit="1.2", livekit_server="1.13", valkey="9.0", load=0.5,
 )  # fmt: skip
 
 
@@ -50,11 +50,15 @@ def test_every_figure_is_told_in_every_form() -> None:
         verdicts=[Verdict("fast enough", 2.0, 3.0), Verdict("unknown", math.nan, 1.0)],
     )
     skipped = RowReport(row="burst", what="a crowd", skipped="no room here")
-    for text in (as_text([report, skipped], MACHINE), as_markdown([report, skipped], MACHINE)):
+    failed = RowReport(row="delay", what="how late", failed="it fell over")
+    for text in (as_text([report, skipped, failed], MACHINE), as_markdown([report, skipped, failed], MACHINE)):
         assert "a processor" in text
         assert "reached" in text
         assert "not measured" in text
-    told = json.loads(json.dumps(as_json([report, skipped], MACHINE, 1), allow_nan=False))
+        assert "no room here" in text
+        assert "it fell over" in text
+    told = json.loads(json.dumps(as_json([report, skipped, failed], MACHINE, 1), allow_nan=False))
     assert told["rows"][0]["measured"][0]["figures"]["time"]["p50"] == 2.0
     assert [one["is_reached"] for one in told["rows"][0]["verdicts"]] == [True, False]
     assert told["rows"][1]["skipped"] == "no room here"
+    assert told["rows"][2]["failed"] == "it fell over"

@@ -45,18 +45,17 @@ def carry_out(options: Options) -> int:
 
 async def _run(bench: Bench, options: Options) -> int:
     reports: list[RowReport] = []
-    failed = False
     for name in options.rows:
         row = load(name)
         tell(f"{row.name}: {row.what}")
         try:
             reports.append(await _report(row, bench))
         except* FAILURES as several:
-            failed = True
-            for error in leaves(several):
-                tell(f"error: {row.name}: {str(error) or type(error).__name__}")
+            why = "; ".join(sorted({str(error) or type(error).__name__ for error in leaves(several)}))
+            tell(f"error: {row.name}: {why}")
+            reports.append(RowReport(row=row.name, what=row.what, failed=why))
     sys.stdout.write(table.written(reports, Machine.here(bench.binary), options) + "\n")
-    return FAILED if failed else OK
+    return FAILED if any(one.failed for one in reports) else OK
 
 
 async def _report(row: Row, bench: Bench) -> RowReport:

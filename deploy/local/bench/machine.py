@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
+from deploy.local.valkey import NoValkey, find_binary
+
 ASK_LIMIT_S = 10.0
 
 
@@ -24,6 +26,7 @@ class Machine:
     python: str
     livekit: str
     livekit_server: str
+    valkey: str
     load: float
     """Processes that wanted a core, averaged over the last minute before it was asked."""
 
@@ -38,14 +41,16 @@ class Machine:
             system=f"{platform.system()} {platform.release()}",
             python=platform.python_version(),
             livekit=version("livekit"),
-            livekit_server=_version_of(binary),
+            livekit_server=_version_of(binary).rpartition(" ")[2],
+            valkey=_valkey(),
             load=round(os.getloadavg()[0], 1),
         )
 
     def __str__(self) -> str:
         return (
             f"{self.date}, {self.cores} cores of {self.processor}, {self.memory_gib} GiB, {self.system}, Python "
-            f"{self.python}, livekit {self.livekit}, livekit-server {self.livekit_server}; load at the end {self.load}"
+            f"{self.python}, livekit {self.livekit}, livekit-server {self.livekit_server}, Valkey {self.valkey}; "
+            f"load at the end {self.load}"
         )
 
 
@@ -59,5 +64,15 @@ def _field(path: Path, name: str) -> str:
 
 
 def _version_of(binary: Path) -> str:
+    """The first line of what it says of itself."""
     done = subprocess.run([str(binary), "--version"], capture_output=True, text=True, check=False, timeout=ASK_LIMIT_S)
-    return done.stdout.strip().rpartition(" ")[2] or "unknown"
+    return (done.stdout.splitlines() or ["unknown"])[0].strip()
+
+
+def _valkey() -> str:
+    """Of `Valkey server v=9.0.1 sha=…` the number."""
+    try:
+        words = _version_of(find_binary()).split()
+    except NoValkey:
+        return "none"
+    return next((word.removeprefix("v=") for word in words if word.startswith("v=")), "unknown")

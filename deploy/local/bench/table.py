@@ -34,6 +34,7 @@ def as_json(reports: Sequence[RowReport], machine: Machine, repeat: int) -> dict
                 "row": one.row,
                 "what": one.what,
                 "skipped": one.skipped,
+                "failed": one.failed,
                 "measured": [
                     dataclasses.asdict(each)
                     | {"figures": {name: _figure(figure) for name, figure in each.figures.items()}}
@@ -54,7 +55,8 @@ def as_markdown(reports: Sequence[RowReport], machine: Machine) -> str:
     measured = [HEADING, ("---",) * len(HEADING), *(row for one in reports for row in _rows(one))]
     wanted = [("row", "reach", "wanted", "measured", ""), ("---",) * 5, *(_verdicts(reports))]
     tables = ["\n".join("| " + " | ".join(row) + " |" for row in rows) for rows in (wanted, measured)]
-    return "\n\n".join([str(machine), *tables])
+    notes = "\n".join(f"- {note}" for one in reports for note in _notes(one))
+    return "\n\n".join(part for part in (str(machine), *tables, notes) if part)
 
 
 def as_text(reports: Sequence[RowReport], machine: Machine) -> str:
@@ -62,14 +64,22 @@ def as_text(reports: Sequence[RowReport], machine: Machine) -> str:
     parts = [str(machine)]
     for one in reports:
         lines = [f"\n{one.row}: {one.what}"]
-        if one.skipped:
-            lines.append(f"  skipped: {one.skipped}")
-        else:
+        if one.measured:
             lines += _columns([HEADING[1:], *(row[1:] for row in _rows(one))])
-            lines += [f"  note: {note}" for each in one.measured for note in each.notes]
+        lines += [f"  {note}" for note in _notes(one)]
+        if one.verdicts:
             lines += _columns([row[1:] for row in _verdicts([one])])
         parts.append("\n".join(lines))
     return "\n".join(parts)
+
+
+def _notes(report: RowReport) -> Iterable[str]:
+    """Why a row has no figures, or what its figures cannot say for themselves."""
+    if report.skipped:
+        yield f"{report.row} was skipped: {report.skipped}"
+    if report.failed:
+        yield f"{report.row} failed: {report.failed}"
+    yield from (f"note: {note}" for one in report.measured for note in one.notes)
 
 
 def _rows(report: RowReport) -> Iterable[tuple[str, ...]]:

@@ -68,7 +68,7 @@ def roompool(name: str, *, carriers: int = 1, prepare: bool = False) -> Subject:
 
 
 def livekit_agents() -> Subject:
-    """Theirs: `start`, automatic dispatch, every option of the worker as it comes; for frames see `agents/worker.py`."""
+    """Theirs: `start`, automatic dispatch, the options as they come; for frames see `agents/worker.py`."""
     return Subject(AGENTS, _start_agents)
 
 

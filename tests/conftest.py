@@ -1,5 +1,8 @@
 """What every test may ask for, and what the run as a whole insists on."""
 
+import signal
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A busy machine makes the generation of examples slow, and no test of ours is about speed.
@@ -14,3 +17,9 @@ pytest_plugins = [
     "tests.peers.stacks",
     "tests.peers.browsers",
 ]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let Ctrl-C be what it is for the programs that tests start: one process of several (`-n 2`) is deaf to it, as is
+    one in the background of a shell, and what it starts would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -250,7 +250,7 @@ class Processes:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                env={**inherited_env(), "ROOMPOOL_LOG_JSON": "1", "PYTHONUNBUFFERED": "1", **env},
+                env={**inherited_env(), **self._own_env, **env},
                 cwd=self.run_dir,  # where no `.env` of the user lies
                 pass_fds=leash.pass_fds,
                 start_new_session=True,
@@ -260,6 +260,11 @@ class Processes:
         self.children.append(child)
         self._followers.create_task(child._follow(), name=f"follow {name}")
         return child
+
+    @property
+    def _own_env(self) -> dict[str, str]:
+        """What is ours in a program's environment. What it leaves behind when it is killed goes with our folder."""
+        return {"ROOMPOOL_LOG_JSON": "1", "PYTHONUNBUFFERED": "1", "TMPDIR": str(self.run_dir)}
 
     async def end(self, children: Sequence[Child], *, grace_s: float = _END_GRACE_S) -> None:
         """End these at the same time: thaw, SIGTERM, and SIGKILL for those that still run after `grace_s`."""

@@ -60,6 +60,7 @@ class StackOptions:
         livekit_host: The address of this machine on which livekit-server serves.
         departure_timeout_s: How long an empty room waits for somebody to return.
         webhook_env, worker_env, simulator_env: Further variables for these programs.
+        settings: Variables of receiver and workers, where the above do not say otherwise.
         simulator_args: Further options of `roompool simulator`.
         redis: A server that runs already; None starts one.
         livekit: The same.
@@ -81,6 +82,7 @@ class StackOptions:
     webhook_env: Mapping[str, str] = field(default_factory=dict)
     worker_env: Mapping[str, str] = field(default_factory=dict)
     simulator_env: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
     simulator_args: Sequence[str] = ()
     redis: ExternalRedis | None = None
     livekit: ExternalLiveKit | None = None
@@ -214,7 +216,7 @@ class Stack:
 
     async def _start_receiver(self) -> None:
         argv = [*_ROOMPOOL, "webhook", "--host", "127.0.0.1", "--port", "0", "--ops-port", "0"]
-        env = {**self.livekit.env, "REDIS_URL": self.redis.url, **self.options.webhook_env}
+        env = {**self.livekit.env, "REDIS_URL": self.redis.url, **self.options.settings, **self.options.webhook_env}
         self.webhook = await self.processes.start("webhook", argv, env=env)
         ready = await self.webhook.wait_event("webhook_ready", timeout_s=self.options.ready_within_s)
         self.webhook_base_url = str(ready.facts["url"]).removesuffix("/").removesuffix(WEBHOOK_PATH)
@@ -243,7 +245,7 @@ class Stack:
     async def _spawn_worker(self, env: Mapping[str, str], within: Sequence[str] = ()) -> Child:
         options = self.options
         capacity = {} if options.capacity is None else {"ROOMPOOL_CAPACITY": str(options.capacity)}
-        full_env = {**self.env, **capacity, **options.worker_env, **env}
+        full_env = {**self.env, **options.settings, **capacity, **options.worker_env, **env}
         name = f"worker-{len(self.workers) + 1}"
         words = ["worker", "--processes", str(options.processes), "--ops-port", "0"]
         worker = await self.processes.start(name, [*within, *_ROOMPOOL, *words], env=full_env)

@@ -1,6 +1,6 @@
 """Two deployments for the whole run, each started when the first test asks; what a test breaks it starts itself."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
@@ -15,17 +15,17 @@ SiteFactory = Callable[..., AbstractAsyncContextManager[Site]]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def calm(tmp_path_factory: pytest.TempPathFactory, settings: Mapping[str, str]) -> AsyncIterator[Site]:
     """Two workers that nobody hurts: tests bring callers, and rooms of their own."""
-    options = StackOptions(run_dir=tmp_path_factory.mktemp("calm"), workers=2)
+    options = StackOptions(run_dir=tmp_path_factory.mktemp("calm"), workers=2, settings=settings)
     async with Stack.start(options) as stack, Site.on(stack) as site:
         yield site
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def rough(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def rough(tmp_path_factory: pytest.TempPathFactory, settings: Mapping[str, str]) -> AsyncIterator[Site]:
     """Everything but workers: each test hires its own, and does to them what it likes."""
-    options = StackOptions(run_dir=tmp_path_factory.mktemp("rough"), workers=0)
+    options = StackOptions(run_dir=tmp_path_factory.mktemp("rough"), workers=0, settings=settings)
     async with Stack.start(options) as stack, Site.on(stack) as site:
         yield site
 

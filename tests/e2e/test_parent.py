@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -29,9 +29,9 @@ AT_ONCE_S = 1.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def family(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def family(tmp_path_factory: pytest.TempPathFactory, settings: Mapping[str, str]) -> AsyncIterator[Site]:
     """Everything but workers; those that a test hires have two carriers each."""
-    options = StackOptions(run_dir=tmp_path_factory.mktemp("family"), workers=0, processes=2)
+    options = StackOptions(run_dir=tmp_path_factory.mktemp("family"), workers=0, processes=2, settings=settings)
     async with Stack.start(options) as stack, Site.on(stack) as site:
         yield site
         assert leaks(stack) == []

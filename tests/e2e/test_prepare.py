@@ -1,6 +1,6 @@
 """ROOMPOOL_PREPARE=room_started: the agent is sent for when LiveKit opens the room."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import pytest_asyncio
@@ -13,10 +13,13 @@ pytestmark = [pytest.mark.livekit, pytest.mark.timeout(180), pytest.mark.asyncio
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def eager(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def eager(tmp_path_factory: pytest.TempPathFactory, settings: Mapping[str, str]) -> AsyncIterator[Site]:
     """One worker, and a receiver that does not wait for the caller."""
     options = StackOptions(
-        run_dir=tmp_path_factory.mktemp("eager"), workers=1, webhook_env={"ROOMPOOL_PREPARE": "room_started"}
+        run_dir=tmp_path_factory.mktemp("eager"),
+        workers=1,
+        webhook_env={"ROOMPOOL_PREPARE": "room_started"},
+        settings=settings,
     )
     async with Stack.start(options) as stack, Site.on(stack) as site:
         yield site

@@ -1,7 +1,7 @@
 """Redis comes back, with its data or without, or does not answer for a while: calls go on as if nothing had been."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 import pytest_asyncio
@@ -23,9 +23,9 @@ PAUSE_S = 1.5
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def site(tmp_path_factory: pytest.TempPathFactory, settings: Mapping[str, str]) -> AsyncIterator[Site]:
     """Two workers and a Redis that nobody else leans on."""
-    options = StackOptions(run_dir=tmp_path_factory.mktemp("redis-away"), workers=2)
+    options = StackOptions(run_dir=tmp_path_factory.mktemp("redis-away"), workers=2, settings=settings)
     async with Stack.start(options) as stack, Site.on(stack) as site:
         yield site
 

@@ -1,6 +1,7 @@
 """A deployment that the faults of a file share, brought up anew when one of them broke it."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,10 +31,11 @@ TRIES = 3
 class SharedSite:
     """One deployment at a time."""
 
-    def __init__(self, environment: Environment, folder: Path, binary: Path) -> None:
+    def __init__(self, environment: Environment, folder: Path, binary: Path, settings: Mapping[str, str]) -> None:
         self._environment = environment
         self._folder = folder
         self._binary = binary
+        self._settings = settings
         self._lives = 0
         self._site: Site | None = None
         self._ending = contextlib.AsyncExitStack()
@@ -59,7 +61,8 @@ class SharedSite:
             await self._ending.aclose()
             self._lives += 1
             try:
-                standing = bring_up(self._environment, self._folder / str(self._lives), binary=self._binary)
+                folder = self._folder / str(self._lives)
+                standing = bring_up(self._environment, folder, binary=self._binary, settings=self._settings)
                 self._site = await self._ending.enter_async_context(standing)
                 self._site.webhooks.delay_s = DELAY_S
             except CannotInject as error:

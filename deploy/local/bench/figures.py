@@ -73,22 +73,8 @@ class RowReport:
 
 
 def find(measured: Sequence[Measured], subject: str, case: str = "") -> Measured | None:
-    """The one whose subject begins so, in that case."""
-    return next((one for one in measured if one.subject.startswith(subject) and one.case == case), None)
-
-
-def ratio_of_first(measured: Sequence[Measured], figure: str, ours: str, theirs: str) -> float:
-    """The same of as many of our quickest as they have values: who serves three of sixteen has served the quickest."""
-    mine, other = find(measured, ours), find(measured, theirs)
-    if (
-        mine is None
-        or other is None
-        or figure not in mine.figures
-        or not other.figures.get(figure, Figure("", ())).values
-    ):
-        return float("nan")
-    quickest = tuple(sorted(mine.figures[figure].values)[: len(other.figures[figure].values)])
-    return Figure("", quickest).median / other.figures[figure].median
+    """What that subject came to in that case."""
+    return next((one for one in measured if (one.subject, one.case) == (subject, case)), None)
 
 
 def ratio(measured: Sequence[Measured], figure: str, ours: str, theirs: str, case: str = "") -> float:

@@ -2,13 +2,15 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from bridge.caller.caller import Caller
 from bridge.caller.errors import NotInTime
 from deploy.local.bench.figures import Figure, Measured
-from deploy.local.bench.subjects import Running
+from deploy.local.bench.process_tree import cost_of
+from deploy.local.bench.row import Bench
+from deploy.local.bench.subjects import Running, Subject
 
 LOST_AFTER_S = 20.0
 """A caller who has heard no agent by then is lost."""
@@ -49,7 +51,23 @@ async def come_together(running: Running, many: int) -> list[Served | None]:
     return [caller.result() for caller in callers]
 
 
-def measured(subject: str, came: Sequence[Served | None], *, processes: int) -> Measured:
+async def measure_coming(
+    bench: Bench, row: str, subjects: Sequence[Subject], come_all: Callable[[Running], Awaitable[list[Served | None]]]
+) -> list[Measured]:
+    """What `come_all` sees of each subject in each round, after one caller who is not counted."""
+    came: dict[str, list[Served | None]] = {subject.name: [] for subject in subjects}
+    processes: dict[str, int] = {}
+    for number in range(bench.repeat):
+        for place, subject in enumerate(subjects):
+            bench.tell(f"  round {number + 1}: {subject.name}")
+            async with subject.start(bench, bench.run_dir / f"{row}-{number}-{place}", is_speaking=False) as running:
+                await come(running)
+                came[subject.name] += await come_all(running)
+                processes[subject.name] = cost_of(running.pid).processes
+    return [_measured(name, served, processes=processes[name]) for name, served in came.items()]
+
+
+def _measured(subject: str, came: Sequence[Served | None], *, processes: int) -> Measured:
     """The spread of their times, and how many were lost."""
     served = [one for one in came if one is not None]
     return Measured(

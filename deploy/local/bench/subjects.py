@@ -3,10 +3,12 @@
 Both say the same recording without any voice service, and neither runs while the other is measured.
 """
 
-from collections.abc import AsyncIterator, Callable
+import math
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from bridge.voice.loopback import recording
 from deploy.local.bench.agents.environment import VERSION, python_of_agents
@@ -21,6 +23,11 @@ READY_S = 90.0
 CALLS = 24
 """The most that one worker is asked to carry."""
 
+AGENTS = f"livekit-agents {VERSION}"
+AGENTS_UNLIMITED = f"{AGENTS}, no load limit"
+AGENTS_LOAD_LIMIT = 0.7
+"""Of its `start`, by its default (1.8.9)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -31,23 +38,30 @@ class Running:
     """Of the process that the others of the worker descend from."""
 
 
+class Start(Protocol):
+    """How one that is measured comes up."""
+
+    def __call__(self, bench: Bench, run_dir: Path, *, is_speaking: bool) -> AbstractAsyncContextManager[Running]:
+        """Bring it up in a folder of its own. Its agent speaks without end, or else says one sentence.
+
+        Raises:
+            CannotMeasure, StackFailed: It did not come up.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """One that is measured."""
 
     name: str
-    start: Callable[[Bench, Path, bool], AbstractAsyncContextManager[Running]]
-    """Bring it up, in a folder of its own; True: its agent speaks without end, else it says one sentence.
-
-    Raises CannotMeasure or StackFailed.
-    """
+    start: Start
 
 
 def roompool(name: str, *, carriers: int = 1, prepare: bool = False) -> Subject:
     """A worker of ours."""
 
     @asynccontextmanager
-    async def start(bench: Bench, run_dir: Path, is_speaking: bool) -> AsyncIterator[Running]:
+    async def start(bench: Bench, run_dir: Path, *, is_speaking: bool) -> AsyncIterator[Running]:
         options = StackOptions(
             run_dir=run_dir,
             workers=1,
@@ -67,23 +81,35 @@ def roompool(name: str, *, carriers: int = 1, prepare: bool = False) -> Subject:
     return Subject(name, start)
 
 
-def livekit_agents() -> Subject:
+def livekit_agents(name: str = AGENTS, *, load_limit: float = AGENTS_LOAD_LIMIT) -> Subject:
     """Theirs: `start`, automatic dispatch, the options as they come; for frames see `agents/worker.py`."""
-    return Subject(AGENTS, _start_agents)
+
+    @asynccontextmanager
+    async def start(bench: Bench, run_dir: Path, *, is_speaking: bool) -> AsyncIterator[Running]:
+        asked = {
+            "RECORDING": str(_write_recording(run_dir, is_speaking=is_speaking)),
+            "HOW_OFTEN": "always" if is_speaking else "once",
+            "LOAD_LIMIT": str(load_limit),
+        }
+        async with _agents_worker(bench, run_dir, asked) as running:
+            yield running
+
+    return Subject(name, start)
 
 
-AGENTS = f"livekit-agents {VERSION}"
+def without_load_limit() -> Subject:
+    """Theirs without a limit, as its `dev` command has it: so many calls as ours on the same machine."""
+    return livekit_agents(AGENTS_UNLIMITED, load_limit=math.inf)
 
 
 @asynccontextmanager
-async def _start_agents(bench: Bench, run_dir: Path, is_speaking: bool) -> AsyncIterator[Running]:
+async def _agents_worker(bench: Bench, run_dir: Path, asked: Mapping[str, str]) -> AsyncIterator[Running]:
     python = python_of_agents(say=bench.tell)
-    line = _write_recording(run_dir, is_speaking=is_speaking)
     argv = [str(python), str(WORKER), "start"]
-    asked = {"RECORDING": str(line), "HOW_OFTEN": "always" if is_speaking else "once", "HTTP_PORT": str(free_port())}
+    env = {**asked, "HTTP_PORT": str(free_port())}
     with LiveKitServer(run_dir / "livekit", binary=bench.binary) as server:
         async with Processes(run_dir / "logs") as processes:
-            worker = await processes.start("livekit-agents", argv, env={**server.env, **asked})
+            worker = await processes.start("livekit-agents", argv, env={**server.env, **env})
             try:
                 await worker.wait_line("registered worker", timeout_s=READY_S)
             except (NeverSaid, ProcessEnded) as error:

@@ -1,9 +1,10 @@
 """A worker of livekit-agents that does what roompool's does here, and no more: joins each room, says a recording, hears
 the caller. Runs in the environment of `deploy/locks/agents.txt`, never in roompool's own.
 
-    RECORDING=speech.pcm HOW_OFTEN=once|always HTTP_PORT=8081 python worker.py start
+    RECORDING=speech.pcm HOW_OFTEN=once|always LOAD_LIMIT=0.7 HTTP_PORT=8081 python worker.py start
 
-RECORDING is PCM16, 24 kHz, mono. By the environment, because the framework's processes load this file again.
+RECORDING is PCM16, 24 kHz, mono. LOAD_LIMIT is the load from which it takes no more; the framework's own is 0.7 with
+`start` and inf, none, with `dev`. By the environment, because the framework's processes load this file again.
 """
 
 import asyncio
@@ -61,4 +62,10 @@ async def listen(job: JobContext) -> None:
 
 if __name__ == "__main__":
     sys.stdout = sys.stderr  # where it logs; whoever started it reads the other
-    cli.run_app(WorkerOptions(entrypoint_fnc=entrypoint, port=int(os.environ["HTTP_PORT"])))
+    cli.run_app(
+        WorkerOptions(
+            entrypoint_fnc=entrypoint,
+            port=int(os.environ["HTTP_PORT"]),
+            load_threshold=float(os.environ["LOAD_LIMIT"]),
+        )
+    )

@@ -11,7 +11,7 @@ from deploy.local.bench.figures import Figure, Measured, Verdict, find, ratio
 from deploy.local.bench.process_tree import cost_of
 from deploy.local.bench.row import Bench, Row
 from deploy.local.bench.served import LOST_AFTER_S
-from deploy.local.bench.subjects import AGENTS, Running, livekit_agents, roompool
+from deploy.local.bench.subjects import AGENTS, AGENTS_UNLIMITED, Running, livekit_agents, roompool, without_load_limit
 
 COUNTS = (1, 8, 16, 24)
 SETTLE_S = 6.0
@@ -22,7 +22,7 @@ GIVE_UP_AFTER = 2
 
 OURS = roompool("roompool, 1 carrier")
 TWO = roompool("roompool, 2 carriers", carriers=2)
-SUBJECTS = (OURS, TWO, livekit_agents())
+SUBJECTS = (OURS, TWO, livekit_agents(), without_load_limit())
 MEMORY, CPU, CPU_EACH, SERVED = "memory (PSS)", "CPU", "CPU a call", "served"
 CPU_REACH = {"silent": 0.4, "speaking": 0.6}
 
@@ -49,7 +49,7 @@ async def run(bench: Bench) -> Sequence[Measured]:
                 word = "speaking" if is_speaking else "silent"
                 bench.tell(f"  round {number + 1}: {subject.name}, {word}")
                 run_dir = bench.run_dir / f"density-{number}-{word}-{SUBJECTS.index(subject)}"
-                async with subject.start(bench, run_dir, is_speaking) as running:
+                async with subject.start(bench, run_dir, is_speaking=is_speaking) as running:
                     await _fill(bench, running, subject.name, word, seen)
     return [
         Measured(
@@ -128,10 +128,22 @@ def judge(results: Sequence[Measured]) -> Sequence[Verdict]:
     memory = [
         Verdict(f"memory at 16, to livekit-agents'{few}", ratio(results, MEMORY, OURS.name, AGENTS, silent), 0.25),
         Verdict("the same, 2 carriers", ratio(results, MEMORY, TWO.name, AGENTS, silent), 0.4),
+        Verdict(
+            f"memory at 16, to {AGENTS_UNLIMITED}'s", ratio(results, MEMORY, OURS.name, AGENTS_UNLIMITED, silent), 0.25
+        ),
     ]
-    cases = [(case_of(count, word), limit) for word, limit in CPU_REACH.items() for count in (8, 16)]
+    cases = [
+        (count, word, limit, theirs)
+        for word, limit in CPU_REACH.items()
+        for count, theirs in ((8, AGENTS), (16, AGENTS), (16, AGENTS_UNLIMITED))
+    ]
     cpu = [
-        Verdict(f"CPU a call, {case}", ratio(results, CPU_EACH, OURS.name, AGENTS, case), lim) for case, lim in cases
+        Verdict(
+            f"CPU a call, {case_of(count, word)}, to {theirs}'s",
+            ratio(results, CPU_EACH, OURS.name, theirs, case_of(count, word)),
+            limit,
+        )
+        for count, word, limit, theirs in cases
     ]
     return memory + cpu
 

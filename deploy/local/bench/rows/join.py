@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from deploy.local.bench.figures import Measured, Verdict, find, ratio
-from deploy.local.bench.process_tree import cost_of
 from deploy.local.bench.row import Bench, Row
-from deploy.local.bench.served import Served, come, measured
-from deploy.local.bench.subjects import AGENTS, livekit_agents, roompool
+from deploy.local.bench.served import Served, come, measure_coming
+from deploy.local.bench.subjects import AGENTS, Running, livekit_agents, roompool
 
 CALLERS = 8
 OURS = roompool("roompool, 1 carrier")
@@ -16,17 +15,11 @@ SUBJECTS = (OURS, PREPARED, livekit_agents())
 
 async def run(bench: Bench) -> Sequence[Measured]:
     """Eight callers of each subject in each round, after one that is not counted."""
-    came: dict[str, list[Served | None]] = {subject.name: [] for subject in SUBJECTS}
-    processes: dict[str, int] = {}
-    for number in range(bench.repeat):
-        for subject in SUBJECTS:
-            bench.tell(f"  round {number + 1}: {subject.name}")
-            run_dir = bench.run_dir / f"join-{number}-{SUBJECTS.index(subject)}"
-            async with subject.start(bench, run_dir, False) as running:
-                await come(running)
-                came[subject.name] += [await come(running) for _ in range(CALLERS)]
-                processes[subject.name] = cost_of(running.pid).processes
-    return [measured(name, served, processes=processes[name]) for name, served in came.items()]
+    return await measure_coming(bench, "join", SUBJECTS, _one_by_one)
+
+
+async def _one_by_one(running: Running) -> list[Served | None]:
+    return [await come(running) for _ in range(CALLERS)]
 
 
 def judge(results: Sequence[Measured]) -> Sequence[Verdict]:

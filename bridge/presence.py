@@ -173,6 +173,8 @@ class Presence:
             self._over.end(Ending.WRONG_LIFE)
             return False
         self._sid = sid
+        callers = [person for person in people if is_caller(person, agent_identity=self._spec.identity)]
+        await asyncio.sleep(self._room.hold_s(callers))
         await self._room.publish()
         self._is_out, self._out_until_at, self._refusal = False, None, ""
         self._permit.connected()

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from livekit.rtc.participant import PublishTrackError
 from bridge import sdk_events
 from bridge.errors import RoomError, RoomRefused, RoomUnreachable
 from bridge.listen import Person
+from bridge.publish_moment import hold_ms
 from bridge.shield import see_through
 from bridge.spec import RATE_HZ, Permit, SessionSpec
 
@@ -120,6 +121,7 @@ class AgentRoom:
         self._events: asyncio.Queue[RoomEvent] = asyncio.Queue(maxsize=EVENTS_BOUND)
         self._overrun = False
         self._has_left = False
+        self._connect_began_at = 0.0
 
     @property
     def ahead_ms(self) -> int:
@@ -141,6 +143,7 @@ class AgentRoom:
             RoomUnreachable: no connection in time.
         """
         self._listen()
+        self._connect_began_at = time.monotonic()
         options = rtc.RoomOptions(auto_subscribe=True, dynacast=False, single_peer_connection=SINGLE_PEER_CONNECTION)
         try:
             await see_through(self._connect(options), name="room_connect", limit_s=limit_s)
@@ -154,6 +157,19 @@ class AgentRoom:
         except RuntimeError as error:
             raise RoomUnreachable("disconnected_while_joining") from error
         return sid, [_person(participant) for participant in self._room.remote_participants.values()]
+
+    def hold_s(self, callers: Iterable[Person]) -> float:
+        """How long to wait, after `join`, before `publish`, for these callers' sake (`publish_moment.py`)."""
+        if (own := self._room.local_participant.joined_at) is None:
+            return 0.0
+        held_ms = hold_ms(
+            [caller.joined_unix_ms for caller in callers],
+            own_joined_ms=int(own.timestamp() * 1000),
+            connect_took_ms=int((time.monotonic() - self._connect_began_at) * 1000),
+            now_ms=int(time.time() * 1000),
+            publish_after_ms=self._spec.publish_after_ms,
+        )
+        return held_ms / 1000
 
     async def publish(self) -> None:
         """Publish the agent's voice: 24 kHz mono, as a microphone, which is where front-ends look for an agent.

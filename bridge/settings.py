@@ -149,6 +149,14 @@ class BridgeSettings(LiveKitSettings):
         description="bits per second of the agent's track; below 48000 the encoder costs three times as much when idle",
     )
 
+    publish_after_ms: int = Field(
+        default=150,
+        alias="ROOMPOOL_PUBLISH_AFTER_MS",
+        ge=0,
+        le=1_000,
+        description="milliseconds a caller is in the room before the agent's track is published: one that comes "
+        "sooner, LiveKit hands on later; 0 publishes without a wait",
+    )
     narrow_events: bool = Field(
         default=True,
         alias="ROOMPOOL_NARROW_EVENTS",
@@ -204,6 +212,7 @@ class BridgeSettings(LiveKitSettings):
             max_call_s=self.max_call_s,
             queue_ms=self.queue_ms,
             max_bitrate=self.max_bitrate,
+            publish_after_ms=self.publish_after_ms,
             narrow_events=self.narrow_events,
         )
 

@@ -96,6 +96,8 @@ class SessionSpec:
     """How long LiveKit may be out of reach before the room is given to somebody who reaches it."""
     queue_ms: int = 100
     """LiveKit's own queue buffers twice this much ahead (measured), so 100 means at most 200 ms."""
+    publish_after_ms: int = 150
+    """The track is published no sooner than so long after its caller joined (`publish_moment.py`); 0: at once."""
     narrow_events: bool = True
     """Whether the SDK tells this call's room of itself alone (`sdk_events.py`); False: of every call of the process."""
     max_bitrate: int = 48_000

@@ -15,7 +15,9 @@ FROZEN_S = 5.0
 """Longer than a lease."""
 
 
-OFF = {"ROOMPOOL_UVLOOP": "0", "ROOMPOOL_NARROW_EVENTS": "0", "ROOMPOOL_JOINS_AT_ONCE": "0"}
+OFF = dict.fromkeys(
+    ["ROOMPOOL_UVLOOP", "ROOMPOOL_NARROW_EVENTS", "ROOMPOOL_JOINS_AT_ONCE", "ROOMPOOL_PUBLISH_AFTER_MS"], "0"
+)
 
 either_way = pytest.mark.parametrize("env", [{}, OFF], ids=["as it comes", "optimisations off"])
 

@@ -19,7 +19,7 @@ ADDED_BUCKETS = (0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02
 
 REPLY_ADDED_SECONDS = Histogram(
     "roompool_reply_added_seconds",
-    "From a reply's first audio out of the voice socket to its first frame taken by LiveKit's SDK; "
+    "From a reply's first audio out of the voice socket to its first frame given to LiveKit's SDK; "
     "not where it waits by design: for the last reply's end, for a listener, for a lease.",
     buckets=ADDED_BUCKETS,
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from functools import partial
 from time import perf_counter
 
 from bridge import metrics
@@ -197,19 +198,14 @@ class Mouth:
                     await self._moved.wait()
 
     async def _hand_over(self, room: AgentRoom, frame: bytes) -> None:
-        """Play a frame, and count what the first one of a reply took from its coming to the SDK's word that it has it.
-
-        That word comes some tenths of a millisecond after the fact: what is told is rather too much than too little.
-        """
+        """Play a frame, and count what the first one of a reply took from its coming to the SDK's being given it."""
         came_at, self._came_at = self._came_at, None
         try:
-            await room.play(frame)
+            await room.play(frame, handed_over=partial(_observe_reply, came_at) if came_at is not None else None)
         finally:
             # Not before: to tell front-ends that we speak took up to 3 ms of the reply's delay (measured, 2026-11-28).
             if self._audible and self._state != "speaking":
                 self._show_floor()
-        if came_at is not None:
-            metrics.REPLY_ADDED_SECONDS.observe(perf_counter() - came_at)
 
     def _goes_straight_out(self) -> bool:
         """Whether audio that comes now waits for nothing but us: nothing is before it, and somebody listens."""
@@ -294,3 +290,7 @@ class Mouth:
             self._moved.set()
         if self._is_quiet and self._quiet_in_s() != 0:
             self._note_quiet(False)
+
+
+def _observe_reply(came_at: float) -> None:
+    metrics.REPLY_ADDED_SECONDS.observe(perf_counter() - came_at)

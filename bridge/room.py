@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,8 +207,10 @@ class AgentRoom:
             return Out("EVENTS_OVERRUN")
         return await self._events.get()
 
-    async def play(self, pcm: bytes) -> None:
+    async def play(self, pcm: bytes, *, handed_over: Callable[[], None] | None = None) -> None:
         """Hand a frame to the room. Waits while more than the queue's size is ahead. Never cancelled half-way.
+
+        `handed_over` is called when the SDK was given the frame, and not when it says so, which is later.
 
         Raises:
             RoomUnreachable: the room takes no frames any more.
@@ -217,7 +219,8 @@ class AgentRoom:
             return
         frame = rtc.AudioFrame(pcm, RATE_HZ, 1, len(pcm) // 2)
         try:
-            await see_through(self._source.capture_frame(frame), name="capture_frame", limit_s=SDK_LIMIT_S)
+            capturing = self._source.capture_frame(frame)
+            await see_through(capturing, name="capture_frame", limit_s=SDK_LIMIT_S, begun=handed_over)
         except Exception as error:  # the SDK raises nothing more particular
             raise RoomUnreachable("frame_refused") from error
 

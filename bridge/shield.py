@@ -6,7 +6,7 @@ publish can freeze the room's events, a cancelled capture makes the next one fai
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import structlog
@@ -20,8 +20,12 @@ _abandoned: "set[asyncio.Task[Any]]" = set()
 """Keeps given-up calls alive: asyncio itself holds tasks by weak references, and a collected one is a cancelled one."""
 
 
-async def see_through(call: Coroutine[Any, Any, T], *, name: str, limit_s: float) -> T:
+async def see_through(
+    call: Coroutine[Any, Any, T], *, name: str, limit_s: float, begun: Callable[[], None] | None = None
+) -> T:
     """Run `call` to its end and return what it returns.
+
+    `begun` is called when the call first waits, or has ended: by then the SDK was given what it was asked to take.
 
     A cancellation is held back until the call has ended, then raised. After `limit_s` seconds the call is left alone,
     counted, and TimeoutError is raised; it is still not cancelled.
@@ -31,6 +35,8 @@ async def see_through(call: Coroutine[Any, Any, T], *, name: str, limit_s: float
     """
     loop = asyncio.get_running_loop()
     task = loop.create_task(call, name=name)
+    if begun is not None:
+        loop.call_soon(begun)  # after the task's first step, which was scheduled before it
     deadline_at = loop.time() + limit_s
     cancelled: asyncio.CancelledError | None = None
     while not task.done() and (left_s := deadline_at - loop.time()) > 0:

@@ -43,6 +43,25 @@ async def test_a_call_without_end_is_left_alone_and_not_cancelled() -> None:
         await ended.wait()
 
 
+async def test_what_was_asked_is_told_before_it_is_answered() -> None:
+    """The call has taken its first step, and still waits."""
+    asked, answer, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def call() -> None:
+        asked.set()
+        await answer.wait()
+
+    def begun() -> None:
+        assert asked.is_set()
+        told.set()
+
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(see_through(call(), name="call", limit_s=10, begun=begun))
+        await told.wait()
+        assert not waiting.done()
+        answer.set()
+
+
 async def test_what_the_call_returns_or_raises_comes_through() -> None:
     """It behaves as an await."""
 

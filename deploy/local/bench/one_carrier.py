@@ -1,7 +1,8 @@
 """A worker with one carrier, beside all it needs, and callers to talk to it: where what roompool adds is measured.
 
 All is real but the voice, which is the simulator, with turns that end sooner than the vendor's: a reply is what is
-measured, not the wait for it. Callers live in the bench's own process.
+measured, not the wait for it. Callers live in the bench's own process. The worker has a core of its own, as it would
+have a machine of its own: what the load takes from it is no delay of ours.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from typing import Any
 
 from bridge.caller.caller import Caller
 from bridge.caller.errors import CallerError
+from deploy.local.bench.cores import a_core_apart, on_core
 from deploy.local.bench.row import Bench
 from deploy.local.processes import Child
 from deploy.local.stack import Stack, StackOptions
@@ -66,11 +68,12 @@ class OneCarrier:
         """Bring it up, with `faults` as the simulator takes them, and end it with the block.
 
         Raises:
-            StackFailed: A part did not come up.
+            StackFailed, NeverSaid, ProcessEnded: A part did not come up.
+            CannotMeasure: There is no core for the worker alone.
         """
         options = StackOptions(
             run_dir=run_dir,
-            workers=1,
+            workers=0,
             processes=1,
             capacity=CAPACITY,
             binary=bench.binary,
@@ -81,8 +84,11 @@ class OneCarrier:
             ],
             ready_within_s=READY_S,
         )
-        async with Stack.start(options) as stack:
-            yield cls(stack)
+        with a_core_apart() as core:
+            async with Stack.start(options) as stack:
+                with on_core(core):
+                    await stack.add_worker()
+                yield cls(stack)
 
     async def calls(self, many: int, script: Callable[[Caller, int], Awaitable[None]]) -> Calls:
         """So many callers at the same time, each with its number, from dialling to hanging up; one who is not served

@@ -50,7 +50,11 @@ async def test_an_agent_that_nobody_joins_leaves_and_comes_back_with_the_caller(
     await until(left, "the agent of an empty room to leave")
     async with eager.caller(room) as caller:
         await caller.agent_heard(PATIENCE_S)
-    await eager.until_no_agent(room)
+    (worker,) = eager.stack.workers
 
-    (first, second) = [one for worker in eager.stack.workers for one in worker.events("call_ended", room=room)]
+    async def both_ended() -> bool:
+        return len(worker.events("call_ended", room=room)) == 2
+
+    await until(both_ended, "the second call to end")
+    first, second = worker.events("call_ended", room=room)
     assert (first.facts["ending"], second.facts["ending"]) == ("nobody_there", "caller_left")

@@ -100,6 +100,7 @@ class Ear:
     async def pass_on(self) -> None:
         """Task: the backlog to the voice, and silence where the microphone gives none."""
         loop = asyncio.get_running_loop()
+        was_late = False
         while True:
             is_pacing = self._link is not None and self._backlog.queued_ms > 0
             wait_s = self._backlog.ready_in_s() if is_pacing else FILL_MS / 1000
@@ -108,10 +109,12 @@ class Ear:
                 async with asyncio.timeout(wait_s):
                     await self._arrived.wait()
             except TimeoutError:
-                # Whoever woke up late has frames waiting that came meanwhile: silence would only delay them.
-                is_late = loop.time() - waits_from > wait_s + LATE_S
+                # Whoever woke up late has frames waiting that came meanwhile: silence would only delay them. But once,
+                # not each time: a microphone may be muted on a machine that is always late.
+                is_late = not was_late and loop.time() - waits_from > wait_s + LATE_S
                 if self._link is not None and not self._backlog.queued_ms and not is_late:
                     self._keep(silence(FILL_MS), heard_at=None)
+                was_late = is_late
             self._arrived.clear()
             while self._link is not None and (frame := self._backlog.pop(now=loop.time())) is not None:
                 heard_at = self._heard_at.popleft() if self._heard_at else None

@@ -5,7 +5,7 @@ from prometheus_client import Counter, Histogram
 CALLS = Counter("roompool_calls_total", "Calls ended, by ending.", ["ending"])
 JOIN_SECONDS = Histogram(
     "roompool_join_seconds",
-    "From taking a room to being in it.",
+    "From taking a room to the agent's track being there, its turn and the hold for its caller included.",
     buckets=(0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0),
 )
 VOICE_READY_SECONDS = Histogram(

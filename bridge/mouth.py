@@ -121,7 +121,7 @@ class Mouth:
         if change is None:
             return
         surprises = self._turn.surprises
-        self._quiet_moment.take(change, now=came_at)
+        self._quiet_moment.take(change, now=asyncio.get_running_loop().time())
         if self._turn.advance(change):
             self._flush(change, came_at=came_at)
         if self._turn.surprises > surprises:

@@ -8,6 +8,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 
 import structlog
 
@@ -98,11 +99,12 @@ class Presence:
         """Task: join, publish, and follow who comes and goes until nobody is left to serve."""
         self._began_at = self._loop.time()
         try:
-            async with self._permit.turn_to_join():
+            async with AsyncExitStack() as turn:
+                await turn.enter_async_context(self._permit.turn_to_join())
                 if not self._permit.may_join():
                     self._over.end(Ending.LEASE_LOST, "not_joined")
                     return
-                is_in = await self._enter()
+                is_in = await self._enter(turn)
         except RoomError as error:
             self._over.end(
                 Ending.ROOM_REFUSED if isinstance(error, RoomRefused) else Ending.ROOM_UNREACHABLE, error.code
@@ -162,8 +164,10 @@ class Presence:
         self._is_out = True
         await self._room.leave()
 
-    async def _enter(self, *, limit_s: float = CONNECT_LIMIT_S) -> bool:
+    async def _enter(self, turn: AsyncExitStack, *, limit_s: float = CONNECT_LIMIT_S) -> bool:
         """Join and publish, for the first time or again. False when the call is over: it is another life of the room.
+
+        `turn` is closed where the track is held back: who only waits keeps nobody else from joining.
 
         Raises:
             RoomError: we are not in.
@@ -174,7 +178,9 @@ class Presence:
             return False
         self._sid = sid
         callers = [person for person in people if is_caller(person, agent_identity=self._spec.identity)]
-        await asyncio.sleep(self._room.hold_s(callers))
+        if (hold_s := self._room.hold_s(callers)) > 0:
+            await turn.aclose()
+            await asyncio.sleep(hold_s)
         await self._room.publish()
         self._is_out, self._out_until_at, self._refusal = False, None, ""
         self._permit.connected()
@@ -231,7 +237,7 @@ class Presence:
                 return False
             self._room = AgentRoom(self._spec, self._permit)
             try:
-                return await self._enter(limit_s=until_at - self._loop.time())
+                return await self._enter(AsyncExitStack(), limit_s=until_at - self._loop.time())
             except RoomRefused as error:
                 self._over.end(Ending.ROOM_REFUSED, error.code)
                 return False

@@ -39,10 +39,28 @@ async def test_a_loop_that_stood_still_makes_up_no_silence() -> None:
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         passing = group.create_task(ear.pass_on())
         await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        time.sleep(FILL_MS / 1000 + 3 * LATE_S)  # noqa: ASYNC251 - the loop stands still: that is the case
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await stand_still()
         assert voice.heard == []
         await voice.hears.wait()  # later, if it goes on like this
         passing.cancel()
+
+
+async def test_a_loop_that_is_always_late_passes_silence_on_all_the_same() -> None:
+    """Or a turn on such a machine would never end."""
+    ear, voice = Ear(), Listener()
+    ear.attach(voice)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        passing = group.create_task(ear.pass_on())
+        await asyncio.sleep(0)
+        for _ in range(2):
+            await stand_still()
+        assert voice.heard == [silence(FILL_MS)]
+        passing.cancel()
+
+
+async def stand_still() -> None:
+    """Longer than the loop is waited for; then let everybody run who can."""
+    await asyncio.sleep(0)
+    time.sleep(FILL_MS / 1000 + 3 * LATE_S)  # noqa: ASYNC251 - the loop stands still: that is the case
+    for _ in range(5):
+        await asyncio.sleep(0)

@@ -1,5 +1,8 @@
 """How long the agent's track is held back for a caller who has only just joined."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 from bridge.publish_moment import hold_ms
@@ -41,10 +44,20 @@ def test_nothing_is_held_back_where_nothing_is_wanted() -> None:
 
 @pytest.mark.livekit
 @pytest.mark.timeout(120)
-async def test_a_caller_has_the_track_no_sooner_than_was_asked_for(harness: Harness) -> None:
-    """In a room: a track that is wanted after a second comes after a second."""
+async def test_a_caller_has_the_track_no_sooner_than_was_asked_for(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a room: a track that is wanted after a second comes after a second, and meanwhile others may join."""
+
+    @asynccontextmanager
+    async def turn() -> AsyncIterator[None]:
+        yield
+        harness.owner.story.append("turn_over")
+
+    monkeypatch.setattr(harness.owner, "turn_to_join", turn)
     async with harness.caller() as caller, harness.call(harness.spec(publish_after_ms=1000)):
         await caller.agent_heard()
         subscribed_at = caller.witness.subscribed_at
         assert subscribed_at is not None
         assert subscribed_at - caller.connect_began_at >= 1.0
+        assert harness.owner.story.index("turn_over") < harness.owner.story.index("joined")

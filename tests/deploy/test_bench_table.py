@@ -45,7 +45,7 @@ def test_every_figure_is_told_in_every_form() -> None:
     report = RowReport(
         row="join",
         what="how soon",
-        measured=[measured("ours", 1.0, 2.0, 3.0)],
+        measured=[measured("ours", 1.0, 2.0, 3.0), measured("theirs", math.nan, math.inf)],
         verdicts=[Verdict("fast enough", 2.0, 3.0), Verdict("unknown", math.nan, 1.0)],
     )
     skipped = RowReport(row="burst", what="a crowd", skipped="no room here")
@@ -58,6 +58,8 @@ def test_every_figure_is_told_in_every_form() -> None:
         assert "it fell over" in text
     told = json.loads(json.dumps(as_json([report, skipped, failed], MACHINE, 1), allow_nan=False))
     assert told["rows"][0]["measured"][0]["figures"]["time"]["p50"] == 2.0
+    assert told["rows"][0]["measured"][1]["figures"]["time"]["values"] == [None, None]
+    assert told["rows"][0]["measured"][1]["figures"]["time"]["max"] is None
     assert [one["is_reached"] for one in told["rows"][0]["verdicts"]] == [True, False]
     assert told["rows"][1]["skipped"] == "no room here"
     assert told["rows"][2]["failed"] == "it fell over"

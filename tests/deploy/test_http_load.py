@@ -24,7 +24,6 @@ from deploy.local.bench.http_load import (
     at_pace,
     in_turn,
 )
-from deploy.local.bench.percentile import percentile
 from deploy.local.livekit_server import LiveKitKeys
 from deploy.local.ports import free_port
 
@@ -96,6 +95,34 @@ async def test_each_request_of_a_closed_loop_is_answered_once() -> None:
     assert [answer.number for answer in done.answers] == list(range(100))
 
 
+@pytest.mark.parametrize(
+    ("answers", "counted"),
+    [([CLOSING], {"503": 50}), ([OK, None], {"200": 25, "closed": 25})],
+    ids=["says so", "breaks off"],
+)
+async def test_a_connection_that_closes_is_opened_again(answers: list[bytes | None], counted: dict[str, int]) -> None:
+    """What is left is sent over another one."""
+    async with server(answers) as port:
+        done = await in_turn(port, [REQUEST] * 50, connections=2, limit_s=30.0)
+    assert done.counts() == counted
+
+
+async def test_a_server_that_goes_away_refuses_the_rest() -> None:
+    """Nothing is waited for that cannot come."""
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        listening.close()
+        writer.close()
+
+    port = free_port()
+    async with await asyncio.start_server(serve, "127.0.0.1", port) as listening:
+        done = await in_turn(port, [REQUEST] * 10, connections=1, limit_s=30.0)
+    assert len(asked) == 1
+    assert done.counts() == {"closed": 1, "refused": 9}
+
+
 async def test_nothing_to_send_is_done_at_once() -> None:
     """There is no answer to wait for."""
     async with server([OK]) as port:
@@ -135,12 +162,3 @@ def test_deliveries_are_signed_as_livekit_signs_them_and_in_the_order_of_each_ca
     assert claims["sha256"] == base64.b64encode(hashlib.sha256(body).digest()).decode()
     assert f"Content-Length: {len(body)}" in head.decode()
     assert json.loads(body)["room"]["name"] == deliveries[1].call.name
-
-
-@pytest.mark.parametrize(
-    ("values", "share", "expected"),
-    [([3.0], 0.99, 3.0), ([float(n) for n in range(1, 101)], 0.99, 99.0), ([1.0, 2.0], 0.5, 1.0)],
-)
-def test_a_percentile_is_the_nearest_rank(values: list[float], share: float, expected: float) -> None:
-    """No number is told that was not measured."""
-    assert percentile(values, share) == expected

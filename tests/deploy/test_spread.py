@@ -1,10 +1,12 @@
-"""Many durations in three numbers."""
+"""Many values in three numbers."""
+
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local.spread import Spread
+from deploy.local.spread import Spread, percentile
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,13 @@ def test_percentiles_are_the_nearest_rank(durations: list[float], expected: tupl
 def test_nothing_has_no_spread() -> None:
     """A fault after which nobody had to come has no time in which somebody came."""
     assert Spread.of([]) is None
+    assert Spread.of([math.nan]) is None
+    assert math.isnan(percentile([], 0.5))
+
+
+def test_what_nothing_was_measured_as_scrambles_no_order() -> None:
+    """A round without an observation has NaN for its median."""
+    assert Spread.of([math.nan, 5.0, 1.0]) == Spread.of([5.0, math.nan, 1.0]) == Spread(2, 1.0, 5.0, 5.0)
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1e3), min_size=1))

@@ -1,6 +1,6 @@
 """All of roompool as a user runs it, for tests that need every process.
 
-`--set NAME=VALUE` has receivers and workers of those in `tests/e2e` and `tests/faults` run with that setting.
+`--set NAME=VALUE` has their receivers and workers run with that setting.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ StackFactory = Callable[..., AbstractAsyncContextManager[Stack]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    what = "a setting of receivers and workers in tests/e2e and tests/faults, where the test itself does not set it"
+    what = "a setting of all receivers and workers that run as a user runs them, unless the test sets it otherwise"
     parser.addoption("--set", action="append", dest="settings", metavar="NAME=VALUE", help=what)
 
 

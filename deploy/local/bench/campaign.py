@@ -1,12 +1,15 @@
 """A run of the benchmark: from the options of the command line to the figures."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from livekit import rtc
+from redis.exceptions import RedisError
 
 from bridge.caller.errors import CallerError
 from deploy.local.bench import table
+from deploy.local.bench.agents.environment import python_of_agents
 from deploy.local.bench.figures import RowReport
 from deploy.local.bench.machine import Machine
 from deploy.local.bench.options import Options
@@ -29,6 +32,8 @@ FAILURES = (
     SiteFailed,
     CallerError,
     rtc.ConnectError,
+    RedisError,
+    OSError,
     TimeoutError,
 )
 """What ends a row, and no other: something did not come up, did not answer, or did not let a caller in."""
@@ -38,13 +43,29 @@ def carry_out(options: Options) -> int:
     """Measure, and print the figures; the exit status. The logs are kept when a row failed, and named."""
 
     async def run(run_dir: Path, binary: Path) -> int:
-        return await _run(Bench(run_dir=run_dir, binary=binary, repeat=options.repeat, tell=tell), options)
+        return await run_rows(Bench(run_dir=run_dir, binary=binary, repeat=options.repeat, tell=tell), options)
 
-    return measure("bench", run)
+    def install() -> None:
+        if any(load(name).needs_agents for name in options.rows):
+            with suppress(CannotMeasure):  # the rows that need it will say so
+                python_of_agents(say=tell)
+
+    return measure("bench", run, install=install)
 
 
-async def _run(bench: Bench, options: Options) -> int:
+async def run_rows(bench: Bench, options: Options) -> int:
+    """Measure each row, and print what was measured; the exit status."""
     reports: list[RowReport] = []
+    try:
+        await _measure(bench, options, reports)
+    finally:  # what was measured is told, whatever ended the rest of it
+        if reports:
+            sys.stdout.write(table.written(reports, Machine.here(bench.binary), options) + "\n")
+    return FAILED if any(one.failed for one in reports) else OK
+
+
+async def _measure(bench: Bench, options: Options, reports: list[RowReport]) -> None:
+    """A row after the other, each into `reports`."""
     for name in options.rows:
         row = load(name)
         tell(f"{row.name}: {row.what}")
@@ -54,8 +75,6 @@ async def _run(bench: Bench, options: Options) -> int:
             why = "; ".join(sorted({str(error) or type(error).__name__ for error in leaves(several)}))
             tell(f"error: {row.name}: {why}")
             reports.append(RowReport(row=row.name, what=row.what, failed=why))
-    sys.stdout.write(table.written(reports, Machine.here(bench.binary), options) + "\n")
-    return FAILED if any(one.failed for one in reports) else OK
 
 
 async def _report(row: Row, bench: Bench) -> RowReport:

@@ -7,7 +7,7 @@ Anything richer would be busier than the server that it measures.
 import asyncio
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -133,17 +133,19 @@ class _Load:
         self._free: deque[_Connection] = deque()  # bounded by `_most`, as is `_open`
         self._open: dict[_Connection, None] = {}
         self._dialling = 0
-        self._more: Iterator[int] = iter(())
+        self._left: deque[int] = deque()  # to be sent in turn
+        self._redials: asyncio.TaskGroup | None = None
 
     @property
     def now(self) -> float:
         return self._loop.time()
 
-    def send_in_turn(self, numbers: range) -> None:
-        """Whenever a connection is free, send the next one over it."""
-        self._more = iter(numbers)
-        while self._free and (number := next(self._more, None)) is not None:
-            self._free.popleft().ask(number, asked_at=self.now)
+    def send_in_turn(self, group: asyncio.TaskGroup) -> None:
+        """Send all of them, the next one whenever a connection is free; for each that is closed open another."""
+        self._left.extend(range(len(self.requests)))
+        self._redials = group
+        while self._free and self._left:
+            self._free.popleft().ask(self._left.popleft(), asked_at=self.now)
 
     def offer(self, number: int, group: asyncio.TaskGroup) -> None:
         """Send one now, over a connection that is free or over a new one; unless we have too many."""
@@ -160,14 +162,24 @@ class _Load:
         connection = await self._connect()
         self._free.append(connection)
 
-    async def _dial_for(self, number: int) -> None:
+    async def _redial(self) -> None:
+        """One more connection for what is left, which goes on by itself. While none can be had, each is refused."""
+        while self._left:
+            self._dialling += 1
+            if await self._dial_for(self._left.popleft()):
+                return
+
+    async def _dial_for(self, number: int) -> bool:
+        """Send this one over a new connection. False: there is none to be had."""
         began_at = self.now
         try:
             connection = await self._connect()
         except OSError:  # a TimeoutError is one, too
             self._note(Answer(number, REFUSED, self.now - began_at))
+            return False
         else:
             connection.ask(number, asked_at=began_at)
+            return True
         finally:
             self._dialling -= 1
 
@@ -181,8 +193,8 @@ class _Load:
         self._note(answer)
         if not is_kept:
             connection.abort()
-        elif (number := next(self._more, None)) is not None:
-            connection.ask(number, asked_at=self.now)
+        elif self._left:
+            connection.ask(self._left.popleft(), asked_at=self.now)
         else:
             self._free.append(connection)
 
@@ -192,6 +204,8 @@ class _Load:
             self._free.remove(connection)
         if number is not None:
             self._note(Answer(number, CLOSED, self.now - asked_at))
+        if self._left and self._redials is not None:
+            self._redials.create_task(self._redial(), name="redial")
 
     def _note(self, answer: Answer) -> None:
         self.answers.setdefault(answer.number, answer)
@@ -204,6 +218,7 @@ class _Load:
             async with asyncio.timeout(limit_s):
                 await self.all_answered.wait()
         except TimeoutError:
+            self._left.clear()
             for number in range(len(self.requests)):
                 self._note(Answer(number, UNANSWERED, limit_s))
         self.close()
@@ -250,9 +265,11 @@ async def in_turn(port: int, requests: Sequence[bytes], *, connections: int, lim
         for _ in range(connections):
             await load.dial()
         began_at = load.now
-        load.send_in_turn(range(len(requests)))
-        answers = await load.finished(limit_s)
-        return Round(answers, load.now - began_at)
+        async with asyncio.TaskGroup() as group:
+            load.send_in_turn(group)
+            answers = await load.finished(limit_s)
+            took_s = load.now - began_at
+        return Round(answers, took_s)
     finally:
         load.close()
 

@@ -34,7 +34,8 @@ SIMULATOR_ARGS = ("--endpoint-ms", "600", "--onset-ms", "300", "--barge-in-ms", 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 """Of rooms' names: digits in a row are blacked out in logs, for they might be somebody's number."""
 
-GONE_S = 15.0
+GONE_S = 40.0
+"""A caller who broke off may be waited for."""
 READY_S = 60.0
 ASK_LIMIT_S = 5.0
 APART_S = 0.4
@@ -98,6 +99,7 @@ class OneCarrier:
             NeverSaid: The carrier does not tell that a call has ended.
         """
         callers: list[Caller] = []
+        entered: list[Caller] = []
         problems: list[str] = []
 
         async def call(number: int) -> None:
@@ -107,6 +109,7 @@ class OneCarrier:
             caller = Caller(server.url, room=room, key=server.api_key, secret=server.api_secret)
             try:
                 async with caller:
+                    entered.append(caller)
                     await script(caller, number)
             except CallerError as error:
                 problems.append(f"caller {number + 1}: {error}")
@@ -116,7 +119,7 @@ class OneCarrier:
         async with asyncio.TaskGroup() as group:
             for number in range(many):
                 group.create_task(call(number), name=f"call {number}")
-        for caller in callers:  # so that the next case has the carrier to itself, and its series are whole
+        for caller in entered:  # so that the next case has the carrier to itself, and its series are whole
             await self._worker.wait_event("call_ended", timeout_s=GONE_S, room=caller.room_name)
         return Calls(callers, problems)
 

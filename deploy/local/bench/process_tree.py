@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.bench.cores import cpu_s_of
-from deploy.local.chaos.site import parent_of
+from deploy.local.proc_stat import Stat, parent_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ def cost_of(root: int) -> Cost:
     for pid in tree_of(root):
         try:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            cpu_s[pid] = cpu_s_of(pid)
+            cpu_s[pid] = Stat.of(pid).cpu_s
         except OSError:
             continue
         pss_kb += next(float(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))

@@ -37,3 +37,5 @@ class Row:
     """Raises CannotMeasure."""
     judge: Callable[[Sequence[Measured]], Sequence[Verdict]]
     """Pure."""
+    needs_agents: bool = False
+    """Whether livekit-agents has to be installed."""

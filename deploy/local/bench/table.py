@@ -17,7 +17,7 @@ def written(reports: Sequence[RowReport], machine: Machine, options: Options) ->
     """All that was measured, as it was asked for."""
     match options.format:
         case Format.JSON:
-            return json.dumps(as_json(reports, machine, options.repeat), indent=2)
+            return json.dumps(as_json(reports, machine, options.repeat), indent=2, allow_nan=False)
         case Format.MARKDOWN:
             return as_markdown(reports, machine)
         case Format.TEXT:
@@ -112,11 +112,12 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
 def _figure(figure: Figure) -> dict[str, object]:
     spread = figure.spread
     told = dataclasses.asdict(spread) if spread else {"count": 0, "p50": None, "p95": None, "max": None}
+    told = {name: value if value is None else _number(value) for name, value in told.items()}
     return {"unit": figure.unit, **told, "values": [_number(value) for value in figure.values]}
 
 
 def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return value if math.isfinite(value) else None
 
 
 def _shown(value: float) -> str:

@@ -20,6 +20,7 @@ from bridge.caller.caller import Caller
 from deploy.local.chaos.partition import IsolatedNetwork
 from deploy.local.chaos.tcp_proxy import TcpProxy
 from deploy.local.chaos.webhook_proxy import DeliveryFault, WebhookProxy
+from deploy.local.proc_stat import Stat, parent_of
 from deploy.local.processes import Child
 from deploy.local.sentinel import SentinelSet
 from deploy.local.stack import Stack
@@ -243,15 +244,6 @@ def worker_of(pid: int, workers: Sequence[Child]) -> Child | None:
     return next((worker for worker in workers if worker.pid in family), None)
 
 
-def parent_of(pid: int) -> int:
-    """The parent's process id, 0 when there is no such process (any more)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0
-    return int(stat.rpartition(")")[2].split()[1])
-
-
 def send(pid: int, number: signal.Signals) -> None:
     """Signal one process, and nothing when it is gone already: what is told is then what the callers saw of it."""
     with contextlib.suppress(ProcessLookupError):
@@ -262,7 +254,7 @@ def is_alive(pid: int) -> bool:
     """Whether the process exists and is no zombie."""
     try:
         os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+        return Stat.of(pid).state not in ("Z", "X")
     except OSError:
         return False
 

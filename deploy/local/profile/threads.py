@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.local.proc_stat import Stat
+
 MAIN = "(main thread)"
 """The one with the event loop: it has the program's name, as others that it started have."""
 
@@ -57,10 +59,9 @@ class Share:
 
 
 def parse_stat(line: str) -> Ticks:
-    """One line of a `stat` file of `/proc`. A name may hold anything, brackets and blanks too."""
-    head, _, tail = line.rpartition(")")
-    fields = tail.split()
-    return Ticks(head.partition("(")[2], int(fields[11]), int(fields[12]))
+    """One line of a `stat` file of `/proc`."""
+    stat = Stat.parse(line)
+    return Ticks(stat.name, stat.user_ticks, stat.system_ticks)
 
 
 def shares(before: Snapshot, after: Snapshot, *, ticks_per_s: int) -> list[Share]:

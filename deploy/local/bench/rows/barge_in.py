@@ -73,7 +73,7 @@ def judge(measured: Sequence[Measured]) -> Sequence[Verdict]:
 
 
 def _p95(one: Measured | None, figure: str) -> float:
-    """Of the rounds' own p95, where each round has one: the worst round."""
+    """Of all values; of those that a round has one of, such as its own p95, the worst round's."""
     spread = one.figures[figure].spread if one else None
     return spread.p95 if spread else float("nan")
 

@@ -35,4 +35,5 @@ ROW = Row(
     what="16 callers at once: the same times of those who were served, and how many were not",
     run=run,
     judge=judge,
+    needs_agents=True,
 )

@@ -153,4 +153,5 @@ ROW = Row(
     what="memory and processor of all processes of the worker at 1, 8, 16 and 24 calls, agent silent and speaking",
     run=run,
     judge=judge,
+    needs_agents=True,
 )

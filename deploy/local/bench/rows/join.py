@@ -37,4 +37,5 @@ ROW = Row(
     what="one caller after the other: from connect() to the agent seen, its track subscribed, its first sound",
     run=run,
     judge=judge,
+    needs_agents=True,
 )

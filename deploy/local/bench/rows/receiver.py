@@ -1,7 +1,7 @@
 """How many verified webhooks the receiver answers on one core, and what it does with five times as many.
 
 The receiver and Valkey are real; LiveKit is played by requests that are made and signed before the clock starts. The
-receiver has a core to itself; Valkey and the load share the other one.
+receiver has a core to itself; Valkey and the load share the others.
 """
 
 import asyncio
@@ -17,15 +17,16 @@ from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
 
-from deploy.local.bench.cores import cpu_s_of, on_core, two_cores
+from deploy.local.bench.cores import a_core_apart, on_core
 from deploy.local.bench.deliveries import Call, Delivery, signed
 from deploy.local.bench.figures import Figure, Measured, Verdict, find
 from deploy.local.bench.http_load import Answer, Round, at_pace, in_turn
-from deploy.local.bench.percentile import percentile
 from deploy.local.bench.row import Bench, CannotMeasure, Row
 from deploy.local.livekit_server import LiveKitKeys
 from deploy.local.measuring import leaves
+from deploy.local.proc_stat import Stat
 from deploy.local.processes import Processes
+from deploy.local.spread import percentile
 from deploy.local.stack import WEBHOOK_PATH
 from deploy.local.valkey import Valkey
 from pool.contract import Arrived
@@ -118,7 +119,7 @@ class _Site:
 
     def cpu_s(self) -> float:
         """What the receiver has used of its core so far."""
-        return cpu_s_of(self.pid)
+        return Stat.of(self.pid).cpu_s
 
     def deliveries(self, calls: Sequence[Call]) -> list[Delivery]:
         return signed(calls, self.keys, path=WEBHOOK_PATH, now_unix_s=int(time.time()))
@@ -126,10 +127,9 @@ class _Site:
 
 @contextlib.asynccontextmanager
 async def _receiving(run_dir: Path) -> AsyncIterator[_Site]:
-    """A receiver alone on its core; this thread, Valkey and the load are on the other one until the block ends."""
-    its_core, our_core = two_cores()
+    """A receiver alone on its core; Valkey and the load, which is this process, keep off it until the block ends."""
     keys = LiveKitKeys()
-    with on_core(our_core):
+    with a_core_apart() as its_core:
         async with Valkey(run_dir / "valkey") as valkey, Processes(run_dir / "logs") as processes:
             with on_core(its_core):
                 argv = [sys.executable, "-m", "pool.commands", "webhook", "--port", "0", "--ops-port", "0"]

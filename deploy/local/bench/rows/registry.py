@@ -17,11 +17,12 @@ from typing import TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from deploy.local.bench.cores import cpu_s_of, on_core, two_cores
+from deploy.local.bench.cores import a_core_apart, on_core
 from deploy.local.bench.figures import Figure, Measured, Verdict, find
-from deploy.local.bench.percentile import percentile
 from deploy.local.bench.row import Bench, CannotMeasure, Row
 from deploy.local.measuring import leaves
+from deploy.local.proc_stat import Stat
+from deploy.local.spread import percentile
 from deploy.local.valkey import Valkey
 from pool.contract import Arrived
 from pool.registry import CarrierRecord, Carriers, Gone, Grant, Held, Renewal, Rested, Rooms, Times
@@ -251,9 +252,8 @@ def _held(grant: Grant) -> Held:
 
 async def _with_valkey(run_dir: Path, rooms: int, timings: _Timings, bench: Bench) -> None:
     """In a Valkey that has a core to itself, as one in production would have a machine."""
-    its_core, our_core = two_cores()
     overcome = ""
-    with on_core(our_core):
+    with a_core_apart() as its_core:
         valkey = Valkey(run_dir)
         try:
             with on_core(its_core):
@@ -276,10 +276,10 @@ async def _measure(valkey: Valkey, rooms: int, timings: _Timings, bench: Bench) 
         await population.load(rooms)
         loaded_s = time.perf_counter() - began_at
         life = _Life(population, redis, beside)
-        cpu_before_s = cpu_s_of(valkey.pid)
+        cpu_before_s, began_at = Stat.of(valkey.pid).cpu_s, time.perf_counter()
         await redis.config_resetstat()
         await life.go_on()
-        valkey_core = (cpu_s_of(valkey.pid) - cpu_before_s) / MEASURED_S
+        valkey_core = (Stat.of(valkey.pid).cpu_s - cpu_before_s) / (time.perf_counter() - began_at)
         scripts = (await redis.info("commandstats"))["cmdstat_evalsha"]
         timings.add(life.clocks, loaded_s=loaded_s, valkey_core=valkey_core, script_us=scripts["usec_per_call"])
     p99_ms = percentile(life.clocks[CLAIM].durations_s, 0.99) * 1000

@@ -12,6 +12,7 @@ settings.load_profile("roompool")
 pytest_plugins = [
     "tests.skips",
     "tests.ending",
+    "tests.interfaces",
     "tests.peers.servers",
     "tests.peers.redis_server",
     "tests.peers.stacks",

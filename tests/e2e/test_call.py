@@ -8,8 +8,9 @@ from tests.e2e.site import PATIENCE_S, Site, marks, new_room, troubles, until
 
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="session")]
 
-STORY = ("arrived", "waiting", "claimed", "joined", "first_sound", "released")
-"""Steps that come in this order. The voice is dialled while joining, so which of the two is first is open; and two
+STORY = ("waiting", "claimed", "joined", "first_sound", "released")
+"""Steps that come in this order, and the caller's arrival before any of them, or, where the agent is sent for when the
+room opens, before the first sound. The voice is dialled while joining, so which of the two is first is open; and two
 carriers of news, the worker and LiveKit, tell of the end."""
 
 
@@ -58,6 +59,7 @@ async def test_why_tells_the_story_of_a_call(calm: Site) -> None:
     events = [line["event"] for line in answer["story"]]
     first = [events.index(step) for step in STORY]
     assert first == sorted(first), events
+    assert events.index("arrived") < events.index("waiting" if "expected" not in events else "first_sound"), events
     assert events.index("claimed") < events.index("voice_ready") < events.index("first_sound"), events
     assert max(events.index("released"), events.index("ended")) > events.index("left"), events
     claim = answer["story"][events.index("claimed")]["facts"]

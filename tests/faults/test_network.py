@@ -7,7 +7,12 @@ from tests.faults.shared_site import SharedSite, faults_of
 
 ENVIRONMENT = Environment.NETWORK
 
-pytestmark = [pytest.mark.livekit, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.livekit,
+    pytest.mark.own_interfaces,
+    pytest.mark.timeout(300),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 
 @pytest.mark.parametrize("name", faults_of(ENVIRONMENT))

@@ -10,6 +10,8 @@ import pytest
 from deploy.local.chaos.fault import CannotInject
 from deploy.local.chaos.partition import IsolatedNetwork, isolated_network
 
+pytestmark = pytest.mark.own_interfaces
+
 ASK = "import socket, sys; print(socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=1).recv(2))"
 
 

@@ -15,7 +15,7 @@ import structlog
 from bridge import metrics
 from bridge.call_end import CallEnd
 from bridge.ear import Ear
-from bridge.errors import RoomError, RoomRefused
+from bridge.errors import RoomError, RoomRefused, RoomUnreachable
 from bridge.listen import FINAL_REASONS, Person, is_caller
 from bridge.mouth import Mouth
 from bridge.room import (
@@ -51,6 +51,9 @@ for ever. One or two are a former owner whose network came back."""
 
 FIRST_BACK_S = 0.5
 """The first way back is tried at once, the next ones after this, doubling."""
+
+JOIN_TRIES = 3
+"""Of the first join: for a moment's trouble. After that the room is for another worker, who may reach LiveKit."""
 
 
 class Presence:
@@ -99,12 +102,7 @@ class Presence:
         """Task: join, publish, and follow who comes and goes until nobody is left to serve."""
         self._began_at = self._loop.time()
         try:
-            async with AsyncExitStack() as turn:
-                await turn.enter_async_context(self._permit.turn_to_join())
-                if not self._permit.may_join():
-                    self._over.end(Ending.LEASE_LOST, "not_joined")
-                    return
-                is_in = await self._enter(turn)
+            is_in = await self._join_first()
         except RoomError as error:
             self._over.end(
                 Ending.ROOM_REFUSED if isinstance(error, RoomRefused) else Ending.ROOM_UNREACHABLE, error.code
@@ -164,8 +162,34 @@ class Presence:
         self._is_out = True
         await self._room.leave()
 
+    async def _join_first(self) -> bool:
+        """Join for the first time, in turn; `JOIN_TRIES` times when LiveKit is out of reach. False: the call is over.
+
+        Raises:
+            RoomError: we are not in, and it was tried often enough, or we were refused.
+        """
+        until_at = self._loop.time() + CONNECT_LIMIT_S
+        for tried, wait_s in enumerate(itertools.islice(_waits_s(), 1, JOIN_TRIES + 1), start=1):
+            async with AsyncExitStack() as turn:
+                await turn.enter_async_context(self._permit.turn_to_join())
+                if not await self._may_join():
+                    self._over.end(Ending.LEASE_LOST, "not_joined")
+                    return False
+                try:
+                    return await self._enter(turn, limit_s=until_at - self._loop.time())
+                except RoomUnreachable as error:
+                    if tried == JOIN_TRIES or self._loop.time() + wait_s >= until_at:
+                        raise
+                    log.warning("join_failed", code=error.code)
+            await self._room.leave()
+            await asyncio.sleep(wait_s)
+            self._room = AgentRoom(self._spec, self._permit)
+        raise AssertionError("the last try raises or returns")
+
     async def _enter(self, turn: AsyncExitStack, *, limit_s: float = CONNECT_LIMIT_S) -> bool:
         """Join and publish, for the first time or again. False when the call is over: it is another life of the room.
+
+        Put out in the middle of it, we are in none the less as far as this goes: the next event says what to do.
 
         `turn` is closed where the track is held back: who only waits keeps nobody else from joining.
 
@@ -180,8 +204,9 @@ class Presence:
         callers = [person for person in people if is_caller(person, agent_identity=self._spec.identity)]
         if (hold_s := self._room.hold_s(callers)) > 0:
             await turn.aclose()
-            await asyncio.sleep(hold_s)
-        await self._room.publish()
+            await self._room.hold(hold_s)
+        if not await self._room.publish():
+            return True
         self._is_out, self._out_until_at, self._refusal = False, None, ""
         self._permit.connected()
         self._note_joined()

@@ -20,6 +20,7 @@ from bridge import sdk_events
 from bridge.errors import RoomError, RoomRefused, RoomUnreachable
 from bridge.listen import Person
 from bridge.publish_moment import hold_ms
+from bridge.sdk_connect import joins_once
 from bridge.shield import see_through
 from bridge.spec import RATE_HZ, Permit, SessionSpec
 
@@ -35,7 +36,7 @@ HEAR_CAPACITY = 40
 """Two seconds of a caller's frames inside the SDK; oldest dropped."""
 
 CONNECT_LIMIT_S = 25.0
-"""The SDK itself gives up after four attempts, 16 s to 21 s (measured)."""
+"""One attempt that hangs, because its room went away, takes the SDK 15 s (measured)."""
 
 SDK_LIMIT_S = 5.0
 """For every other call: in a healthy room they take milliseconds."""
@@ -121,6 +122,8 @@ class AgentRoom:
         self._events: asyncio.Queue[RoomEvent] = asyncio.Queue(maxsize=EVENTS_BOUND)
         self._overrun = False
         self._has_left = False
+        self._is_over = asyncio.Event()
+        """Set when LiveKit put us out, or the connection is lost for good: an `Out` says why."""
         self._connect_began_at = 0.0
 
     @property
@@ -171,14 +174,24 @@ class AgentRoom:
         )
         return held_ms / 1000
 
-    async def publish(self) -> None:
+    async def hold(self, hold_s: float) -> None:
+        """Wait so long, or until we are put out."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(hold_s):
+                await self._is_over.wait()
+
+    async def publish(self) -> bool:
         """Publish the agent's voice: 24 kHz mono, as a microphone, which is where front-ends look for an agent.
+
+        False when we were put out before: the next event says why.
 
         Raises:
             RoomUnreachable: the room did not take it in time.
         """
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         options.audio_encoding.max_bitrate = self._spec.max_bitrate
+        if self._is_over.is_set():
+            return False
         try:
             self._publication = await see_through(
                 self._room.local_participant.publish_track(self._made_track(), options),
@@ -186,7 +199,10 @@ class AgentRoom:
                 limit_s=SDK_LIMIT_S,
             )
         except (PublishTrackError, TimeoutError) as error:
+            if self._is_over.is_set():
+                return False
             raise RoomUnreachable("publish_failed") from error
+        return True
 
     async def listened_to(self, *, limit_s: float) -> None:
         """Wait until somebody subscribed to the agent's voice, at most `limit_s`."""
@@ -269,7 +285,8 @@ class AgentRoom:
         return self._track
 
     async def _connect(self, options: rtc.RoomOptions) -> None:
-        await self._room.connect(self._spec.url, self._permit.token(), options)
+        with joins_once():
+            await self._room.connect(self._spec.url, self._permit.token(), options)
         if self._spec.narrow_events:
             sdk_events.narrow(self._room)
         if self._has_left:
@@ -299,8 +316,12 @@ class AgentRoom:
             "track_unsubscribed": lambda track, publication, _participant: self._put(MicOut(publication.sid)),
             "reconnecting": lambda: self._put(Reconnecting()),
             "reconnected": lambda: self._put(Reconnected()),
-            "disconnected": lambda reason: self._put(Out(_REASONS.get(reason, "UNKNOWN_REASON"))),
+            "disconnected": self._on_disconnected,
         }
+
+    def _on_disconnected(self, reason: Any) -> None:
+        self._put(Out(_REASONS.get(reason, "UNKNOWN_REASON")))
+        self._is_over.set()
 
     def _on_track(self, track: rtc.Track, publication: Any, participant: Any) -> None:
         if track.kind == rtc.TrackKind.KIND_AUDIO:

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.livekit, pytest.mark.timeout(120)]
 @contextlib.asynccontextmanager
 async def intruder(harness: Harness, *, evictions: int = 1) -> AsyncIterator[None]:
     """Somebody is in the room under the agent's identity, and so puts it out. The owner is not asked about it before
-    that one is wholly in: put out half-way, it would try again by itself after 15 s."""
+    that one is wholly in: put out half-way, it would try again by itself after 15 s, as the SDK does."""
     livekit = harness.livekit
     harness.owner.answers.clear()
     async with ToneAgent(livekit.url, key=livekit.api_key, secret=livekit.api_secret, room=harness.room):
@@ -49,6 +49,16 @@ async def test_an_agent_put_out_of_its_own_room_comes_back_and_the_talk_goes_on(
     assert harness.owner.minted == 2
     assert caller.witness.audible_max == 1
     assert len(outcome.served) == 1
+
+
+async def test_an_agent_put_out_before_it_was_heard_comes_back_too(harness: Harness) -> None:
+    """While its track is held back for its caller's sake: nothing is published into a room that we are out of."""
+    async with harness.caller() as caller, harness.call(harness.spec(publish_after_ms=5000)):
+        await caller.agent_seen()
+        async with intruder(harness):
+            assert "joined" not in harness.owner.story
+            harness.owner.answers.set()
+            await harness.owner.until("first_sound")
 
 
 async def test_what_the_caller_said_before_an_eviction_is_answered_after_it(harness: Harness) -> None:

@@ -160,7 +160,8 @@ class BridgeSettings(LiveKitSettings):
     narrow_events: bool = Field(
         default=True,
         alias="ROOMPOOL_NARROW_EVENTS",
-        description="1 has LiveKit's SDK tell each call of its own room alone; 0 leaves the SDK as it comes",
+        description="1, which has LiveKit's SDK tell each call of its own room alone, or 0, which leaves the SDK as it "
+        "comes",
     )
 
     @field_validator("voices", "keyterms", mode="before")

@@ -97,9 +97,9 @@ class WebhookSettings(Settings):
     prepare: Literal["off", "room_started"] = Field(
         default="off",
         validation_alias="ROOMPOOL_PREPARE",
-        description="room_started sends an agent as soon as LiveKit opens a room, before its caller is in; off waits "
-        "for the caller",
-        examples=["room_started"],
+        description="off, which waits for the caller, or room_started, which sends an agent as soon as LiveKit opens a "
+        "room, before its caller is in",
+        examples=["off"],
     )
 
     @field_validator("talk_page")

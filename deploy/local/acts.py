@@ -197,6 +197,9 @@ class _Call:
     async def _tell_arrival(self) -> None:
         stack = self._stage.stack
         claim = await signs.first_said(stack.workers, "claimed", room=self._room)
+        await signs.first_said(  # it is told once it is answered: the claim may be told before
+            [stack.webhook], "delivery", room=self._room, livekit_event="participant_joined", outcome="accepted"
+        )
         delivery = signs.webhook_of(stack, self._room)
         noted_at = self._caller.connect_began_at
         if delivery:

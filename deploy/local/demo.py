@@ -25,7 +25,8 @@ def demo(
     page to talk to the agent yourself, until Ctrl-C.
 
     LIVEKIT_URL (with LIVEKIT_API_KEY and LIVEKIT_API_SECRET) and REDIS_URL name
-    servers to use instead of our own.
+    servers to use instead of our own. Settings of roompool (ROOMPOOL_...) in your
+    shell are not taken.
 
     Exit status: 0 all is well, 1 something failed, 2 wrong settings, 130 Ctrl-C.
 

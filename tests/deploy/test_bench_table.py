@@ -46,13 +46,14 @@ def test_every_figure_is_told_in_every_form() -> None:
         row="join",
         what="how soon",
         measured=[measured("ours", 1.0, 2.0, 3.0), measured("theirs", math.nan, math.inf)],
-        verdicts=[Verdict("fast enough", 2.0, 3.0), Verdict("unknown", math.nan, 1.0)],
+        verdicts=[Verdict("fast enough", 2.0, 3.0), Verdict("all but", 0.3004, 0.3), Verdict("unknown", math.nan, 1.0)],
     )
     skipped = RowReport(row="burst", what="a crowd", skipped="no room here")
     failed = RowReport(row="delay", what="how late", failed="it fell over")
     for text in (as_text([report, skipped, failed], MACHINE), as_markdown([report, skipped, failed], MACHINE)):
         assert "a processor" in text
         assert "reached" in text
+        assert "0.3004" in text
         assert "not measured" in text
         assert "no room here" in text
         assert "it fell over" in text
@@ -60,6 +61,6 @@ def test_every_figure_is_told_in_every_form() -> None:
     assert told["rows"][0]["measured"][0]["figures"]["time"]["p50"] == 2.0
     assert told["rows"][0]["measured"][1]["figures"]["time"]["values"] == [None, None]
     assert told["rows"][0]["measured"][1]["figures"]["time"]["max"] is None
-    assert [one["is_reached"] for one in told["rows"][0]["verdicts"]] == [True, False]
+    assert [one["is_reached"] for one in told["rows"][0]["verdicts"]] == [True, False, False]
     assert told["rows"][1]["skipped"] == "no room here"
     assert told["rows"][2]["failed"] == "it fell over"

@@ -84,6 +84,7 @@ RAW = """\
 thread (0x1);run (app/main.py:10);Ear.pass_on (bridge/ear.py:52) 30
 thread (0x1);run (app/main.py:10);Ear.pass_on (bridge/ear.py:60);pthread_cond_signal (libc.so.6) 10
 thread (0x1);EpollSelector.select (selectors.py:468);epoll_wait (libc.so.6) 500
+thread (0x1);Runner.run (asyncio/runners.py:118);epoll_pwait (libc.so.6) 40
 thread (0x2);0x7f51ac4a3f16 (libc.so.6) 10
 not a line of it
 """
@@ -92,7 +93,7 @@ not a line of it
 def test_own_time_is_the_innermost_function_of_python_and_of_native_code() -> None:
     """Lines of one function are one; what only waits is counted apart."""
     profile = parse(RAW)
-    assert (profile.samples, profile.waiting) == (50, 500)
+    assert (profile.samples, profile.waiting) == (50, 540)
     assert [(one.name, one.place, one.percent) for one in profile.python[:1]] == [
         ("Ear.pass_on", "bridge/ear.py", 80.0)
     ]

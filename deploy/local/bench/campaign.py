@@ -61,7 +61,7 @@ async def run_rows(bench: Bench, options: Options) -> int:
     finally:  # what was measured is told, whatever ended the rest of it
         if reports:
             sys.stdout.write(table.written(reports, Machine.here(bench.binary), options) + "\n")
-    return FAILED if any(one.failed for one in reports) else OK
+    return FAILED if any(one.failed for one in reports) or all(one.skipped for one in reports) else OK
 
 
 async def _measure(bench: Bench, options: Options, reports: list[RowReport]) -> None:

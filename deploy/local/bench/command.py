@@ -14,7 +14,7 @@ def bench(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Rows; all by default.")] = None,
     repeat: Annotated[int, typer.Option(min=1, max=100, help="Rounds; in each the subjects take turns.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table for a document.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the figures as Markdown tables.")] = False,
     list_them: Annotated[bool, typer.Option("--list", help="Name the rows, and end.")] = False,
 ) -> None:
     """Measure how fast and how small roompool is, beside livekit-agents in the same run.
@@ -23,7 +23,7 @@ def bench(
     comparison neither side has a voice service: both say the same recording. The first run installs livekit-agents
     into an environment of its own.
 
-    Exit status: 0 measured, whatever came of it; 1 a row failed; 2 wrong options.
+    Exit status: 0 measured, whatever came of it; 1 a row failed, or this machine could measure none; 2 wrong options.
 
     Example: ./dev bench join burst --repeat 3
     """

@@ -10,7 +10,7 @@ from deploy.local.bench.machine import Machine
 from deploy.local.bench.options import Options
 from deploy.local.formats import Format
 
-HEADING = ("row", "subject", "case", "figure", "p50", "p95", "max", "unit", "of", "lost", "processes")
+HEADING = ("row", "subject", "case", "figure", "p50", "p95", "max", "unit", "values", "lost", "processes")
 
 
 def written(reports: Sequence[RowReport], machine: Machine, options: Options) -> str:
@@ -97,7 +97,13 @@ def _verdicts(reports: Sequence[RowReport]) -> Iterable[tuple[str, ...]]:
     for report in reports:
         for one in report.verdicts:
             sign = ">=" if one.at_least else "<="
-            yield report.row, one.text, f"{sign} {_shown(one.limit)}", _shown(one.value), _word(one)
+            yield report.row, one.text, f"{sign} {_shown(one.limit)}", _told(one), _word(one)
+
+
+def _told(verdict: Verdict) -> str:
+    """With a digit more where it would seem to be the limit and is not."""
+    shown = _shown(verdict.value)
+    return f"{verdict.value:.4g}" if shown == _shown(verdict.limit) and verdict.value != verdict.limit else shown
 
 
 def _word(verdict: Verdict) -> str:

@@ -15,6 +15,9 @@ WAITS = frozenset(
 )
 """Whose own code does next to nothing but wait. py-spy takes some of a thread's waits in native code for work."""
 
+NATIVE_WAITS = frozenset({"epoll_wait", "epoll_pwait", "epoll_pwait2"})
+"""uvloop's loop waits in native code, under a function of Python's that also runs what there is to do."""
+
 _FRAME = re.compile(r"^(?P<function>.*) \((?P<place>[^()]*)\)$")
 _LINE_NUMBER = re.compile(r":\d+$")
 
@@ -57,7 +60,7 @@ def parse(raw: str) -> Profile:
             continue
         frames = [_frame(text) for text in stack.split(";")]
         innermost = next((frame for frame in reversed(frames) if _is_python(frame)), None)
-        if innermost in WAITS:
+        if innermost in WAITS or frames[-1][0] in NATIVE_WAITS:
             waiting += int(count)
             continue
         samples += int(count)

@@ -26,7 +26,9 @@ def judge(results: Sequence[Measured]) -> Sequence[Verdict]:
             Verdict(f"subscribed, p50 to {theirs}'s{which}", ratio(results, "subscribed", ours.name, theirs), 0.5)
             for theirs, ours, which in cases
         ),
-        Verdict("lost", sum(one.lost for one in (find(results, OURS.name), find(results, TWO.name)) if one), 0),
+        Verdict(
+            "lost by roompool", sum(one.lost for one in (find(results, OURS.name), find(results, TWO.name)) if one), 0
+        ),
     ]
 
 

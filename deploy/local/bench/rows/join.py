@@ -28,7 +28,7 @@ def judge(results: Sequence[Measured]) -> Sequence[Verdict]:
     return [
         Verdict("subscribed, p50 to livekit-agents'", ratio(results, "subscribed", OURS.name, AGENTS), 0.7),
         Verdict("the same, PREPARE=room_started", ratio(results, "subscribed", PREPARED.name, AGENTS), 0.5),
-        Verdict("lost", sum(one.lost for one in (ours, prepared) if one is not None), 0),
+        Verdict("lost by roompool", sum(one.lost for one in (ours, prepared) if one is not None), 0),
     ]
 
 

@@ -77,7 +77,7 @@ async def run(bench: Bench) -> Sequence[Measured]:
             try:
                 await _measure(site, tally, bench)
             except* (RedisError, OSError) as several:
-                overcome = "; ".join({str(error) or type(error).__name__ for error in leaves(several)})
+                overcome = "; ".join({str(error).rstrip(".") or type(error).__name__ for error in leaves(several)})
         if overcome:
             raise CannotMeasure(f"{overcome}. Cure: leave the machine alone for a minute")
     return tally.measured()

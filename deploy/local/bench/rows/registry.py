@@ -261,7 +261,7 @@ async def _with_valkey(run_dir: Path, rooms: int, timings: _Timings, bench: Benc
             async with asyncio.timeout(LIMIT_S):
                 await _measure(valkey, rooms, timings, bench)
         except* (CannotMeasure, RedisError, TimeoutError) as several:
-            overcome = "; ".join({str(error) or type(error).__name__ for error in leaves(several)})
+            overcome = "; ".join({str(error).rstrip(".") or type(error).__name__ for error in leaves(several)})
         finally:
             valkey.end()
     if overcome:

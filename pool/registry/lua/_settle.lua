@@ -306,7 +306,9 @@ local function settle(st)
   end
   index(DUE, st.room, due_at)
   index(QUARANTINED, st.room, standing == 'quarantined' and st.quarantined or nil)
-  local is_new = index(WAITING, st.room, standing == 'waiting' and st.wanted or nil)
+  -- Who is there is served before who may come: an agent that meets nobody holds its slot for seconds.
+  local place = st.wanted and st.wanted + (next(st.callers) == nil and TIMES.expected_ms or 0)
+  local is_new = index(WAITING, st.room, standing == 'waiting' and place or nil)
   if is_new then
     why(st.room, 'waiting', 'for_ms', whole(NOW - st.wanted))
   end

@@ -55,6 +55,18 @@ async def test_a_caller_keeps_the_place_of_the_opened_room(world: World) -> None
     assert (await world.claim()).wanted_unix_ms == began
 
 
+async def test_a_caller_who_is_there_comes_before_those_who_may_come(world: World) -> None:
+    """An agent that meets nobody holds a slot for as long as it waits; once somebody is there, age decides again."""
+    await opened(world)
+    world.clock.now += 60
+    await world.arrive("other", sid="RM_2")
+    assert (await world.claim()).room == "other"
+
+    await world.arrive("third", sid="RM_3")
+    await world.arrive()
+    assert (await world.claim()).room == "demo"
+
+
 async def test_a_room_that_nobody_came_to_is_looked_at_when_its_time_is_up(world: World) -> None:
     """Whether or not any carrier has a slot: nobody is shown to wait who never came."""
     await opened(world)

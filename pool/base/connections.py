@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 
 from redis.asyncio import BlockingConnectionPool, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import AbstractConnection, RedisSSLContext
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from redis.utils import str_if_bytes
 
@@ -89,7 +90,8 @@ def _pool(url: str, limits: ConnectionLimits, options: dict[str, Any]) -> "_Serv
 
 
 class _Cancellable(AbstractConnection):
-    """A connection whose sends let no cancellation get lost, and which does not outlive a refused write."""
+    """A connection whose sends let no cancellation get lost, and which does not outlive a refused write. That it is
+    closed is a redis-py ConnectionError on any event loop."""
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         """Send; a cancellation that was asked for meanwhile is raised, as it would have been.
@@ -98,7 +100,11 @@ class _Cancellable(AbstractConnection):
         """
         task = asyncio.current_task()
         asked_before = task.cancelling() if task else 0
-        await super().send_packed_command(command, check_health)
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:  # uvloop's word for a connection that is closed; Python's own loop says nothing
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError("the connection was closed") from error
         if task and task.cancelling() > asked_before:
             await self.disconnect(nowait=True)
             raise asyncio.CancelledError

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from deploy.local.valkey import Valkey
 from pool.base.connections import ConnectionLimits, redis_connections
+from pool.base.loops import loop_factory
 from pool.client import PoolClient
 from pool.contract import Arrived
 from pool.registry.connect import lease_redis
@@ -95,3 +97,21 @@ async def test_no_cancellation_is_lost(way: str, redis_url: str, path_url: str) 
                 await asyncio.wait([task])
             assert task.cancelled()
     await redis.aclose()
+
+
+@pytest.mark.parametrize("is_fast", [True, False], ids=["uvloop", "asyncio"])
+def test_a_connection_that_is_closed_is_one_error_on_every_loop(redis_url: str, *, is_fast: bool) -> None:
+    """uvloop has an error of its own for a send over it, which nobody looks out for: a carrier ended by it."""
+
+    async def send_over_a_closed_one() -> None:
+        pool = redis_connections(redis_url, LIMITS)
+        connection = await pool.get_connection()
+        connection._writer.transport.abort()  # as the loop does when the server closes
+        await asyncio.sleep(0)
+        with pytest.raises(RedisConnectionError):
+            await connection.send_command("GET", "a")
+            await connection.read_response()
+        await pool.aclose()
+
+    with asyncio.Runner(loop_factory=loop_factory(is_fast=is_fast)) as runner:
+        runner.run(send_over_a_closed_one())

@@ -39,7 +39,7 @@ class Side:
 
     id: str
     rooms: Rooms
-    calls: dict[int, HeldCall] = field(default_factory=dict)
+    calls: dict[tuple[str, int], HeldCall] = field(default_factory=dict)
     told: list[tuple[str, Mapping[str, int | float | str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class Side:
 
     def hold(self, grant: Grant, *, sent_at: float) -> HeldCall:
         call = HeldCall(grant, Lease(grant.fence, sent_at=sent_at), self.callbacks, speaks_first=False)
-        self.calls[grant.fence] = call
+        self.calls[call.key] = call
         return call
 
     def open_calls(self) -> list[HeldCall]:

@@ -168,17 +168,19 @@ class Presence:
         Raises:
             RoomError: we are not in, and it was tried often enough, or we were refused.
         """
-        until_at = self._loop.time() + CONNECT_LIMIT_S
+        left_s = CONNECT_LIMIT_S  # of joining itself: to wait for one's turn may take as long, and is nobody's fault
         for tried, wait_s in enumerate(itertools.islice(_waits_s(), 1, JOIN_TRIES + 1), start=1):
             async with AsyncExitStack() as turn:
                 await turn.enter_async_context(self._permit.turn_to_join())
                 if not await self._may_join():
                     self._over.end(Ending.LEASE_LOST, "not_joined")
                     return False
+                began_at = self._loop.time()
                 try:
-                    return await self._enter(turn, limit_s=until_at - self._loop.time())
+                    return await self._enter(turn, limit_s=left_s)
                 except RoomUnreachable as error:
-                    if tried == JOIN_TRIES or self._loop.time() + wait_s >= until_at:
+                    left_s -= self._loop.time() - began_at
+                    if tried == JOIN_TRIES or left_s <= 0:
                         raise
                     log.warning("join_failed", code=error.code)
             await self._room.leave()

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from bridge.audio import silence
 from bridge.ear import FILL_MS, LATE_S, Ear
@@ -21,41 +23,39 @@ class Listener(LoopbackVoice):
         self.hears.set()
 
 
-async def test_a_microphone_that_gives_nothing_is_heard_as_silence() -> None:
-    """A voice needs it to notice that a turn is over."""
+@asynccontextmanager
+async def passing_on() -> AsyncIterator[Listener]:
+    """A voice to which an ear passes on what a microphone gives: nothing."""
     ear, voice = Ear(), Listener()
     ear.attach(voice)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         passing = group.create_task(ear.pass_on())
-        await voice.hears.wait()
+        await asyncio.sleep(0)
+        yield voice
         passing.cancel()
-    assert voice.heard == [silence(FILL_MS)]
+
+
+async def test_a_microphone_that_gives_nothing_is_heard_as_silence() -> None:
+    """A voice needs it to notice that a turn is over."""
+    async with passing_on() as voice:
+        await voice.hears.wait()
+        assert voice.heard == [silence(FILL_MS)]
 
 
 async def test_a_loop_that_stood_still_makes_up_no_silence() -> None:
     """What came meanwhile is still on its way to us; silence before it would delay it."""
-    ear, voice = Ear(), Listener()
-    ear.attach(voice)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        passing = group.create_task(ear.pass_on())
-        await asyncio.sleep(0)
+    async with passing_on() as voice:
         await stand_still()
         assert voice.heard == []
         await voice.hears.wait()  # later, if it goes on like this
-        passing.cancel()
 
 
 async def test_a_loop_that_is_always_late_passes_silence_on_all_the_same() -> None:
     """Or a turn on such a machine would never end."""
-    ear, voice = Ear(), Listener()
-    ear.attach(voice)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        passing = group.create_task(ear.pass_on())
-        await asyncio.sleep(0)
+    async with passing_on() as voice:
         for _ in range(2):
             await stand_still()
         assert voice.heard == [silence(FILL_MS)]
-        passing.cancel()
 
 
 async def stand_still() -> None:

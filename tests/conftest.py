@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.skips",
     "tests.ending",
     "tests.interfaces",
+    "tests.last_words",
     "tests.peers.servers",
     "tests.peers.redis_server",
     "tests.peers.stacks",

@@ -46,6 +46,8 @@ HANG_UP_S = MOUTH_S + LEAVE_S + EARS_S + 1.0
 _REFUSED = re.compile(r"\b(401|403|unauthorized|forbidden)\b", re.IGNORECASE)
 """Words in the SDK's sentence that tell a refusal from a network failure; its error carries nothing else."""
 
+MAX_BREAKS_TOLD = 4
+
 MAX_BITRATE = 48_000
 """At this the encoder costs a third of what the default does in silence (measured), and a caller is mostly silent."""
 
@@ -207,6 +209,12 @@ class Caller(Waits):
         return await self._mouth.say(Speech.of_pcm16(speech) if isinstance(speech, bytes) else speech)
 
     # ---- our own connection
+
+    def known(self) -> str:
+        """What is known of the agent now, and how our own connection fared, as a clause."""
+        now = self._loop.time()
+        breaks = [f"we were {word} {now - at:.1f} s ago" for at, word in self.connection[-MAX_BREAKS_TOLD:]]
+        return "; ".join([super().known(), *breaks])
 
     def _watch(self, room: rtc.Room) -> None:
         self._senses.watch(room)

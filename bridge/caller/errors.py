@@ -61,12 +61,13 @@ def _explain(fault: JoinFault) -> tuple[str, str]:
 
 
 class NotInTime(CallerError):
-    """`what` did not happen within `limit_s` seconds."""
+    """`what` did not happen within `limit_s` seconds; `known` is what did, for whoever looks for the cause."""
 
-    def __init__(self, what: str, *, limit_s: float) -> None:
-        super().__init__(f"{what} within {limit_s:g} s")
+    def __init__(self, what: str, *, limit_s: float, known: str = "") -> None:
+        super().__init__(f"{what} within {limit_s:g} s" + (f" ({known})" if known else ""))
         self.what = what
         self.limit_s = limit_s
+        self.known = known
 
 
 class CallOver(CallerError):

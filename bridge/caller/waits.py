@@ -110,6 +110,10 @@ class Waits:
 
         return await self.until(shown, what=f"no agent showed the state {state!r}", timeout_s=timeout_s)
 
+    def known(self) -> str:
+        """What is known of the agent now, as a clause."""
+        return self.witness.known(asyncio.get_running_loop().time())
+
     def known_until(self) -> float:
         """Up to when we know what was audible, on the monotonic clock."""
         return self.witness.known_until(asyncio.get_running_loop().time())
@@ -131,7 +135,7 @@ class Waits:
                             await changed.wait()
                 return found
         except TimeoutError:
-            raise NotInTime(what, limit_s=timeout_s) from None
+            raise NotInTime(what, limit_s=timeout_s, known=self.known()) from None
         finally:
             self._waiting -= 1
 

@@ -149,6 +149,23 @@ class Witness:
         """When the last audible frame of any agent arrived."""
         return max((at for s in self._stays if (at := s.hearing.last_audible_at) is not None), default=None)
 
+    def known(self, now: float) -> str:
+        """What is known of the newest agent, as a clause: where the way of its voice to us ends."""
+        if not self._stays:
+            return "no agent was seen"
+        stay = self._stays[-1]
+        came = f"an agent came {now - stay.seen_at:.1f} s ago"
+        left = "" if stay.left_at is None else f" and left {now - stay.left_at:.1f} s ago"
+        if stay.subscribed_at is None:
+            return f"{came}{left}, and its track never did"
+        if stay.frames_until_at is None:
+            return f"{came}{left}, and no frame of its track"
+        frames = f"its last frame {now - stay.frames_until_at:.1f} s ago"
+        last_at = stay.hearing.last_audible_at
+        return f"{came}{left}, {frames}, " + (
+            "none audible" if last_at is None else f"audible {now - last_at:.1f} s ago"
+        )
+
     def known_until(self, now: float) -> float:
         """Up to when we know what was audible: the last frame of the slowest track that still plays.
 

@@ -121,3 +121,20 @@ def test_the_frames_of_a_stay_have_a_first_and_a_last_also_when_they_are_silent(
         witness.frame(stay, at=at, audible=False)
 
     assert (stay.frames_from_at, stay.frames_until_at, stay.heard_at) == (1.1, 1.3, None)
+
+
+def test_what_is_known_of_the_agent_tells_how_far_its_voice_came() -> None:
+    """For whoever asks why nothing was heard: not seen, no track, no frame, no sound, or silent since."""
+    witness = Witness()
+    assert witness.known(9.0) == "no agent was seen"
+    stay = witness.seen(identity="one", sid="PA_1", at=1.0)
+    assert witness.known(9.0) == "an agent came 8.0 s ago, and its track never did"
+    witness.subscribed(stay, at=1.5)
+    assert witness.known(9.0) == "an agent came 8.0 s ago, and no frame of its track"
+    witness.frame(stay, at=2.0, audible=False)
+    assert witness.known(9.0) == "an agent came 8.0 s ago, its last frame 7.0 s ago, none audible"
+    witness.frame(stay, at=3.0, audible=True)
+    witness.left(sid="PA_1", at=4.0)
+    assert witness.known(9.0) == (
+        "an agent came 8.0 s ago and left 5.0 s ago, its last frame 6.0 s ago, audible 6.0 s ago"
+    )

@@ -10,6 +10,7 @@ from bridge.audio import BACKLOG_MS, Backlog, silence
 from bridge.errors import VoiceClosed
 from bridge.listen import Solo
 from bridge.room import HEAR_MS, MicIn, hear
+from bridge.spec import Journal
 from bridge.voice import Voice
 
 FILL_MS = 100
@@ -24,7 +25,10 @@ LATE_S = HEAR_MS / 1000
 class Ear:
     """Hears one microphone at a time and passes it on. Two tasks: `listen` and `pass_on`."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal) -> None:
+        self.heard_ms = 0
+        """Milliseconds of callers' microphones that came in."""
+        self._journal = journal
         self._link: Voice | None = None
         self._backlog = Backlog()
         self._heard_at: deque[float | None] = deque(maxlen=BACKLOG_MS // HEAR_MS)
@@ -132,6 +136,9 @@ class Ear:
     async def _hear(self, mic: MicIn) -> None:
         async with contextlib.aclosing(hear(mic)) as frames:
             async for frame in frames:
+                if not self.heard_ms:
+                    self._journal.event("caller_heard")
+                self.heard_ms += HEAR_MS
                 self._keep(frame, heard_at=perf_counter())
                 self._arrived.set()
 

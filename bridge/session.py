@@ -102,7 +102,7 @@ class _Call:
         self._loop = asyncio.get_running_loop()
         self._began_at = self._loop.time()
         self.mouth = Mouth(permit, journal, spec.voice)
-        self.ear = Ear()
+        self.ear = Ear(journal)
         self.over = CallEnd(stop, silence=self.mouth.hush)
         self.presence = Presence(spec, permit, journal, self.over, self.mouth, self.ear)
         self.conversation = Conversation(
@@ -154,6 +154,7 @@ class _Call:
             replies=self.mouth.replies,
             barge_ins=self.mouth.barge_ins,
             voice_sessions=self.conversation.voice_sessions,
+            heard_ms=self.ear.heard_ms,
             dropped_in_ms=self.ear.dropped_ms,
             dropped_out_ms=self.mouth.dropped_ms,
             frames_muted=self.mouth.frames_muted,

@@ -163,6 +163,8 @@ class Outcome:
     replies: int = 0
     barge_ins: int = 0
     voice_sessions: int = 0
+    heard_ms: int = 0
+    """Of callers' microphones; 0: they were muted, not published, or not let through."""
     dropped_in_ms: int = 0
     dropped_out_ms: int = 0
     frames_muted: int = 0

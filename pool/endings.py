@@ -119,6 +119,7 @@ def facts_of(outcome: Outcome) -> Mapping[str, int | str | None]:
         "replies": outcome.replies,
         "barge_ins": outcome.barge_ins,
         "voice_sessions": outcome.voice_sessions,
+        "heard_ms": outcome.heard_ms,
         "dropped_in_ms": outcome.dropped_in_ms,
         "dropped_out_ms": outcome.dropped_out_ms,
         "frames_muted": outcome.frames_muted,

@@ -59,6 +59,7 @@ SENTENCES: Mapping[str, str] = {
     "voice_ready": "the voice of {carrier} is ready[, after {after_ms}]",
     "voice_failed": "the voice failed: {code}",
     "first_sound": "the caller hears the agent",
+    "caller_heard": "the agent hears the caller's microphone",
     "barge_in": "the caller interrupted the agent[, who had been heard for {heard_ms}]",
     "agent_hangs_up": "the agent hangs up",
     "lingering": "the last caller vanished without hanging up; waiting {for_s} s for a return",

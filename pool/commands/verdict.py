@@ -32,6 +32,9 @@ IN = frozenset({"joined", "rejoined", "reconnected"})
 OUT = frozenset({"reconnecting", "evicted", "frames_refused"})
 """What a carrier says when it comes into the room, and when it is out of it."""
 
+UNHEARD_MS = 5_000
+"""Callers publish their microphone once they are in; one that is late by so much may never come."""
+
 GRANTS = frozenset({"claimed", "passed", "reasserted"})
 """Events with which a carrier begins to hold a room."""
 
@@ -112,10 +115,20 @@ def _of_owned(state: "RoomState", story: "Sequence[Decision]") -> str:
     facts = f"fence {state.fence}, the lease ends in {left}; {count_of(len(state.callers), 'caller')}"
     if not is_in:
         return f"The agent is on its way: {owner} took the room {held} ago, and has not joined yet; {facts}."
-    voice = "" if {"voice_ready", "first_sound"} & events or how != "claimed" else ", but its voice is not ready yet"
+    lack = _lack(state, events) if how == "claimed" else ""
     if _where(since, state.owner) in OUT:
         return f"The agent is out of the room and comes back: {owner} has held it for {held}; {facts}.{_plans(state)}"
-    return f"There is an agent: {owner} has held the room for {held}{voice}; {facts}.{_plans(state)}"
+    return f"There is an agent: {owner} has held the room for {held}{lack}; {facts}.{_plans(state)}"
+
+
+def _lack(state: "RoomState", events: set[str]) -> str:
+    """What is missing for a talk, in a call that its carrier has begun."""
+    if not {"voice_ready", "first_sound"} & events:
+        return ", but its voice is not ready yet"
+    held_ms = state.now_unix_ms - (state.claimed_unix_ms or state.now_unix_ms)
+    if state.callers and "caller_heard" not in events and held_ms >= UNHEARD_MS:
+        return ", but no caller's microphone has come in: muted, not published, or not let through"
+    return ""
 
 
 def _where(story: "Sequence[Decision]", owner: str | None) -> str:

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from bridge.audio import silence
 from bridge.ear import FILL_MS, LATE_S, Ear
+from bridge.spec import Said
 from bridge.voice.loopback import ONCE, LoopbackVoice
 
 
@@ -23,10 +24,26 @@ class Listener(LoopbackVoice):
         self.hears.set()
 
 
+class Untold:
+    """A journal that nobody reads."""
+
+    def event(self, name: str, **facts: int | float | str) -> None:
+        return
+
+    def callers(self, present: Mapping[str, int]) -> None:
+        return
+
+    def turn(self, said: Said) -> None:
+        return
+
+    def quiet(self, is_quiet: bool) -> None:
+        return
+
+
 @asynccontextmanager
 async def passing_on() -> AsyncIterator[Listener]:
     """A voice to which an ear passes on what a microphone gives: nothing."""
-    ear, voice = Ear(), Listener()
+    ear, voice = Ear(Untold()), Listener()
     ear.attach(voice)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         passing = group.create_task(ear.pass_on())

@@ -28,6 +28,8 @@ async def test_a_call_greets_listens_answers_and_ends_with_its_caller(harness: H
     assert (outcome.voice_sessions, caller.witness.agents_max) == (1, 1)
     assert outcome.replies >= 2
     assert len(outcome.served) == 1
+    assert outcome.heard_ms >= 1000 * (said.ended_at - said.started_at)
+    assert harness.owner.story.count("caller_heard") == 1
     assert harness.simulator.sessions()[0].ended_by_session_end
 
 

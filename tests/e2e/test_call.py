@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.livekit, pytest.mark.timeout(180), pytest.mark.asyncio
 STORY = ("waiting", "claimed", "joined", "first_sound", "released")
 """Steps that come in this order, and the caller's arrival before any of them, or, where the agent is sent for when the
 room opens, before the first sound. The voice is dialled while joining, so which of the two is first is open; and two
-carriers of news, the worker and LiveKit, tell of the end."""
+carriers of news, the worker and LiveKit, tell of the end: a webhook that comes second has nothing left to tell."""
 
 
 async def test_join_talk_barge_in_hang_up(calm: Site, workers: list[Child]) -> None:
@@ -33,6 +33,7 @@ async def test_join_talk_barge_in_hang_up(calm: Site, workers: list[Child]) -> N
     worker, _ = await calm.claimed(room, workers)
     ended = await worker.wait_event("call_ended", room=room, timeout_s=PATIENCE_S)
     assert ended.facts["ending"] == "caller_left"
+    assert ended.facts["heard_ms"] > 0
 
     witness = caller.witness
     assert (witness.agents_max, len(witness.stays), witness.audible_max) == (1, 1, 1)
@@ -62,7 +63,6 @@ async def test_why_tells_the_story_of_a_call(calm: Site) -> None:
     assert first == sorted(first), events
     assert events.index("arrived") < events.index("waiting" if "expected" not in events else "first_sound"), events
     assert events.index("claimed") < events.index("voice_ready") < events.index("first_sound"), events
-    assert max(events.index("released"), events.index("ended")) > events.index("left"), events
     claim = answer["story"][events.index("claimed")]["facts"]
     ended = answer["story"][events.index("ended")]["facts"]
     assert (claim["attempt"], ended["ending"], ended["carrier"]) == ("1", "caller_left", claim["carrier"])

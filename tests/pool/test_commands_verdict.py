@@ -64,7 +64,17 @@ def story(*lines: str | tuple[str, Mapping[str, str]]) -> list[Decision]:
     [
         (OWNED, ["claimed"], ["on its way", "c1 took the room 41 s ago", "has not joined yet"]),
         (OWNED, ["claimed", "joined"], ["There is an agent", "its voice is not ready yet"]),
-        (OWNED, ["claimed", "voice_ready", "joined"], ["There is an agent: c1 has held the room for 41 s; fence 17"]),
+        (
+            OWNED,
+            ["claimed", "voice_ready", "joined", "caller_heard"],
+            ["There is an agent: c1 has held the room for 41 s; fence 17"],
+        ),
+        (OWNED, ["claimed", "voice_ready", "joined"], ["for 41 s, but no caller's microphone has come in: muted, "]),
+        (
+            replace(OWNED, claimed_unix_ms=NOW - 4_000),
+            ["claimed", "voice_ready", "joined"],
+            ["There is an agent: c1 has held the room for 4.0 s; fence 17"],
+        ),
         (OWNED, ["claimed", "joined", "voice_ready", "reconnecting"], ["out of the room and comes back"]),
         (OWNED, ["claimed", "joined", "voice_ready", "reconnecting", "reconnected"], ["There is an agent"]),
         (OWNED, ["claimed", "joined", "evicted", "rejoined", "voice_ready"], ["There is an agent"]),

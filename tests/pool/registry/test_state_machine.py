@@ -39,7 +39,10 @@ twist = st.sampled_from(["none", "none", "race", "decline", "withdraw"])
 stale_release = st.sampled_from([Again(failed=True), Again(failed=False), Rested({}), Gone({})])
 
 REACHED = {"offered", "stood ready", "passed", "taken over", "expected", "stray", "reaped", "failed over"}
-"""What a run of the machine must come to, or it has proved nothing of it."""
+"""What the machine must come to, or it has proved nothing of it."""
+
+MAX_RUNS = 5
+"""Orders are random: a run may miss the rarest of those."""
 
 
 class Ownership(RuleBasedStateMachine):
@@ -347,13 +350,14 @@ def machine(redis_url: str, redis_prefix: str) -> Iterator[type[Ownership]]:
 @pytest.mark.timeout(420)  # seconds when all is well; a failure is shrunk for up to five minutes
 def test_ownership_in_any_order(machine: type[Ownership]) -> None:
     """Whatever happens in whatever order, the rules of ownership hold."""
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=60,
-            stateful_step_count=50,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        ),
+    bounds = settings(
+        max_examples=60,
+        stateful_step_count=50,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    assert set(machine.reached) >= REACHED, machine.reached
+    for _ in range(MAX_RUNS):
+        run_state_machine_as_test(machine, settings=bounds)
+        if set(machine.reached) >= REACHED:
+            return
+    pytest.fail(f"never reached in {MAX_RUNS} runs: {REACHED - set(machine.reached)}; {machine.reached}")

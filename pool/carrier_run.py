@@ -220,10 +220,12 @@ class CarrierRun:
 
     async def _hand_over(self, carrier: Carrier) -> None:
         """Task, cancelled when no call is left or the grace is over: pass calls on, once they had time to end."""
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self._drain.hands_over_at):
                 await asyncio.Event().wait()
-        log.info("handing_over", calls=carrier.in_use, after_s=round(self._settings.handover_after_s, 1))
+        log.info("handing_over", calls=carrier.in_use, after_s=round(loop.time() - began_at, 1))
         await carrier.hand_over_forever()
 
     async def _until_empty(self, carrier: Carrier, at: float, hurry: asyncio.Event) -> None:

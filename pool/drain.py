@@ -6,6 +6,7 @@ SERVING ──asked──► DRAINING ──empty, or out of time──► STOPP
 """
 
 import enum
+import math
 
 LEAVE_S = 5.0
 """What the calls that are still there after the grace get to leave cleanly and release their rooms."""
@@ -13,6 +14,11 @@ LEAVE_S = 5.0
 JOINING_LIMIT_S = 24.0
 """What is still on its way into a room then, as long as the SDK may take for that (25 s from when it began). Together
 with `LEAVE_S` it stays within the 30 s that an orchestrator waits after the grace."""
+
+
+HAND_OVER_S = 15.0
+"""What handing calls over may take: the next owner gets ready within 10 s, and a quiet moment is waited for 5 s. With a
+grace that is shorter than the wait before it, it begins so much before the grace ends."""
 
 
 class Phase(enum.Enum):
@@ -52,9 +58,12 @@ class Drain:
     def hands_over_at(self) -> float:
         """From when on calls that have not ended are passed to other carriers, until the grace ends.
 
-        Infinite while nobody asked, and where calls are never handed over.
+        In time before the grace ends, however long the wait was set. Infinite while nobody asked, and where calls are
+        never handed over.
         """
-        return float("inf") if self._asked_at is None else self._asked_at + self._hand_over_after_s
+        if self._asked_at is None or math.isinf(self._hand_over_after_s):
+            return math.inf
+        return self._asked_at + min(self._hand_over_after_s, max(0.0, self._grace_s - HAND_OVER_S))
 
     @property
     def grace_ends_at(self) -> float:

@@ -34,7 +34,11 @@ class PoolSettings(BridgeSettings):
         examples=["call-*,support-*"],
     )
     capacity: int = Field(
-        default=8, alias="ROOMPOOL_CAPACITY", ge=1, le=200, description="the most calls a worker carries at one time"
+        default=8,
+        alias="ROOMPOOL_CAPACITY",
+        ge=1,
+        le=200,
+        description="the most calls a carrier, a process of the worker, carries at one time",
     )
     joins_at_once: int = Field(
         default=3,
@@ -54,8 +58,8 @@ class PoolSettings(BridgeSettings):
         default=30.0,
         alias="ROOMPOOL_HANDOVER_AFTER_S",
         ge=0,
-        description="the seconds that calls may go on after SIGTERM before other workers take them over; 0: none, "
-        '"never": they end by themselves',
+        description="the seconds that calls may go on after SIGTERM before other workers take them over, at the "
+        'latest 15 s before the grace ends; 0: none, "never": they end by themselves',
     )
     remember: bool = Field(
         default=True,

@@ -171,7 +171,7 @@ class Demo:
             run_dir=self._run_dir,
             simulator_args=SIMULATOR_ARGS,
             webhook_env={**rooms, **page_env(self._order)},
-            worker_env={**rooms, "ROOMPOOL_GRACE_S": "0"},  # at the end calls end too: a voice session costs money
+            worker_env={**rooms, "ROOMPOOL_HANDOVER_AFTER_S": "2"},
             on_part=self._screen.part,
         )
 

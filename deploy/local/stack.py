@@ -258,6 +258,11 @@ class Stack:
         self._is_up(worker.name, f"carrier {carriers}, process {worker.pid}")
 
     async def _end_workers(self) -> None:
+        """Calls end too: nobody is left to take them over, and a voice session costs money."""
+        for worker in self.workers:
+            worker.thaw()
+            worker.ask_to_end()
+            worker.hurry()
         await self.processes.end(self.workers)
 
     def _is_up(self, name: str, detail: str, *, is_simulated: bool = False) -> None:

@@ -200,4 +200,6 @@ def _who_could_take_it(carriers: "Sequence[CarrierSeen]") -> str:
     if free := alive.count(CarrierState.SERVING):
         return f"{count_of(free, 'carrier')} with a free slot; one should take it within a second."
     busy = ", ".join(sorted(what.value for what in alive))
+    if CarrierState.FULL not in alive:
+        return f"No carrier takes calls ({busy}). A worker starts new ones by itself; else: `roompool worker`."
     return f"No carrier has a free slot ({busy}): start more with `roompool worker`, or raise ROOMPOOL_CAPACITY."

@@ -32,13 +32,16 @@ async def test_a_draining_worker_takes_no_room_and_ends_with_its_last_call(rough
                 await waiting.hang_up()
 
 
+ENDED = {"ROOMPOOL_GRACE_S": "1", "ROOMPOOL_HANDOVER_AFTER_S": "never"}
+
+
 async def test_calls_that_outlast_the_grace_are_left_to_another_worker(rough: Site) -> None:
     """When ROOMPOOL_GRACE_S is over the agent leaves cleanly: released, not lost, its voice session ended; exit 0.
 
     The other worker goes on at once, without waiting for the end of a lease, and the two are never heard together.
     """
     room = new_room("grace")
-    async with rough.hire(ROOMPOOL_GRACE_S="1") as (leaving,), rough.caller(room) as caller:
+    async with rough.hire(**ENDED) as (leaving,), rough.caller(room) as caller:
         await rough.speak_long(caller)
         _, claim = await rough.claimed(room, [leaving])
         async with rough.hire() as (other,):

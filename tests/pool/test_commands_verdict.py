@@ -174,6 +174,7 @@ def test_why_there_is_an_agent_or_none(
             [carrier(leases=8), carrier(draining=True, leases=1)],
             "No carrier has a free slot (draining, full): start more",
         ),
+        ([carrier(draining=True)], "No carrier takes calls (drained). A worker starts new ones by itself;"),
     ],
 )
 def test_why_a_waiting_room_waits(carriers: list[CarrierSeen], words: str) -> None:

@@ -1,9 +1,12 @@
 """A carrier's way out."""
 
+import math
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pool.drain import Drain, Phase
+from pool.drain import HAND_OVER_S, Drain, Phase
 
 
 def test_nobody_asked() -> None:
@@ -46,3 +49,22 @@ def test_it_never_serves_again(moments: list[float], grace_s: float, leave_s: fl
         assert not stopped or phase is Phase.STOPPED
         assert phase is Phase.DRAINING or now >= drain.grace_ends_at
         stopped = phase is Phase.STOPPED
+
+
+@pytest.mark.parametrize(
+    ("grace_s", "after_s", "begins_s"),
+    [
+        (3600.0, 30.0, 30.0),
+        (3600.0, 0.0, 0.0),
+        (40.0, 30.0, 40.0 - HAND_OVER_S),
+        (12.0, 30.0, 0.0),
+        (0.0, 30.0, 0.0),
+        (12.0, math.inf, math.inf),
+    ],
+)
+def test_calls_are_handed_over_while_there_is_time_for_it(grace_s: float, after_s: float, begins_s: float) -> None:
+    """A grace shorter than the wait would else end every call of a deploy; who says never, means it."""
+    drain = Drain(grace_s=grace_s, hand_over_after_s=after_s)
+    assert drain.hands_over_at == math.inf
+    drain.ask(10.0)
+    assert drain.hands_over_at == 10.0 + begins_s

@@ -45,7 +45,8 @@ async def run(bench: Bench) -> Sequence[Measured]:
     seen: dict[tuple[str, str], _Seen] = defaultdict(_Seen)
     for number in range(bench.repeat):
         for is_speaking in (False, True):
-            for subject in SUBJECTS:
+            # The other way round each time: the box gets slower or faster as it goes.
+            for subject in SUBJECTS if number % 2 == 0 else SUBJECTS[::-1]:
                 word = "speaking" if is_speaking else "silent"
                 bench.tell(f"  round {number + 1}: {subject.name}, {word}")
                 run_dir = bench.run_dir / f"density-{number}-{word}-{SUBJECTS.index(subject)}"

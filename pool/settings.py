@@ -94,5 +94,6 @@ class PoolSettings(BridgeSettings):
         default="",
         alias="ROOMPOOL_REVISION",
         max_length=128,
-        description="the release that `roompool ps` shows for this worker, for instance the image's tag",
+        description="the release that `roompool ps` shows for this worker, for instance the image's tag; calls are "
+        "handed to the newest first",
     )

@@ -14,8 +14,9 @@ from bridge.spec import Journal, Permit, VoiceSpec
 from bridge.turn import Floor, FloorEvent, Turn, floor_event_of
 from bridge.voice.events import ReplyAudio, ReplyDone, ReplyStarted, VoiceEvent
 
-UNHEARD_S = 2.0
-"""How long the first word waits for somebody to subscribe to the agent's track. Then it is said anyway."""
+UNHEARD_S = 10.0
+"""How long the first word waits for somebody to subscribe to the agent's track. Then it is said anyway. Of twenty who
+came to a full machine at once some subscribed six seconds later; after 2 s their greeting was said to nobody (seen)."""
 
 LATE_MS = 60
 """Speech waiting beyond this means that we are behind the voice."""

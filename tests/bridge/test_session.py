@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from livekit import api
+from livekit import api, rtc
 
 from bridge import Ending
 from bridge.caller.wav import hello, interruption
 from bridge.simulator import Faults
+from bridge.simulator.lines import line_for
+from bridge.tokens import caller_token
 from tests.bridge.harness import Harness
+
+GREETING_FRAMES = len(line_for("Hello.").frames)
 
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(120)]
 
@@ -31,6 +35,21 @@ async def test_a_call_greets_listens_answers_and_ends_with_its_caller(harness: H
     assert outcome.heard_ms >= 1000 * (said.ended_at - said.started_at)
     assert harness.owner.story.count("caller_heard") == 1
     assert harness.simulator.sessions()[0].ended_by_session_end
+
+
+async def test_the_greeting_waits_for_a_caller_who_subscribes_late(harness: Harness) -> None:
+    """The voice has sent all of it by then: said to nobody, it would be lost."""
+    late = rtc.Room()
+    token = caller_token(harness.livekit.api_key, harness.livekit.api_secret, room=harness.room, identity="late")
+    await late.connect(harness.livekit.url, token, rtc.RoomOptions(auto_subscribe=False))
+    async with harness.call():
+        await harness.simulator.until(lambda sessions: bool(sessions) and sessions[0].frames_sent >= GREETING_FRAMES)
+        assert "first_sound" not in harness.owner.story
+        (agent,) = late.remote_participants.values()
+        (publication,) = agent.track_publications.values()
+        publication.set_subscribed(True)
+        await harness.owner.until("first_sound")
+    await late.disconnect()
 
 
 async def test_an_agent_that_is_cut_in_on_falls_silent(harness: Harness) -> None:

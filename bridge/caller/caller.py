@@ -46,6 +46,11 @@ HANG_UP_S = MOUTH_S + LEAVE_S + EARS_S + 1.0
 _REFUSED = re.compile(r"\b(401|403|unauthorized|forbidden)\b", re.IGNORECASE)
 """Words in the SDK's sentence that tell a refusal from a network failure; its error carries nothing else."""
 
+SINGLE_PEER_CONNECTION = False
+"""One connection each way, as a browser has. With the SDK's default, one for both, publishing a microphone and being
+told of an agent's track negotiate on the same one, and now and then one of the two is lost for good: callers whom
+LiveKit lists without a track, and who never get the agent's (seen with twenty at once on a full machine)."""
+
 MAX_BREAKS_TOLD = 4
 
 MAX_BITRATE = 48_000
@@ -162,7 +167,9 @@ class Caller(Waits):
         self.connect_began_at = self._loop.time()
         if self._record_max_s:
             self.tape = self._senses.tape = Tape(started_at=self.connect_began_at, max_s=self._record_max_s)
-        options = rtc.RoomOptions(auto_subscribe=True, connect_timeout=SIGNAL_TIMEOUT_S)
+        options = rtc.RoomOptions(
+            auto_subscribe=True, connect_timeout=SIGNAL_TIMEOUT_S, single_peer_connection=SINGLE_PEER_CONNECTION
+        )
         try:
             await see_through(self._room.connect(self._url, self._token, options), name="connect", limit_s=JOIN_S)
         except rtc.ConnectError as error:

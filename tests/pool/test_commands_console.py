@@ -229,7 +229,7 @@ async def test_why_says_where_a_room_stands(pool: Pool) -> None:
     await pool.arrive()
     assert "No carrier is alive" in await sentence()
     await pool.beat(draining=True)
-    assert "No carrier has a free slot (drained)" in await sentence()
+    assert "No carrier takes calls (drained)" in await sentence()
     await pool.beat()
     assert "1 carrier with a free slot" in await sentence()
     await pool.fail()

@@ -67,7 +67,6 @@ class NotInTime(CallerError):
         super().__init__(f"{what} within {limit_s:g} s" + (f" ({known})" if known else ""))
         self.what = what
         self.limit_s = limit_s
-        self.known = known
 
 
 class CallOver(CallerError):

@@ -145,7 +145,7 @@ class Child:
         self._send(signal.SIGTERM)
 
     def hurry(self) -> None:
-        """SIGINT, without waiting: after `ask_to_end` a second signal, at which a worker waits for no calls."""
+        """SIGINT, without waiting: beside `ask_to_end` a second signal, at which a worker waits for no calls."""
         self._send(signal.SIGINT)
 
     async def kill(self) -> None:

@@ -260,8 +260,6 @@ class Stack:
     async def _end_workers(self) -> None:
         """Calls end too: nobody is left to take them over, and a voice session costs money."""
         for worker in self.workers:
-            worker.thaw()
-            worker.ask_to_end()
             worker.hurry()
         await self.processes.end(self.workers)
 

@@ -154,9 +154,8 @@ async def test_an_owner_that_nobody_puts_out_leaves_by_itself(harness: Harness) 
         left_at = await caller.agent_gone()
         outcome = await call
     assert outcome.ending is Ending.PASSED
-    assert silent_at - passed_at < 0.3
-    assert ended_at < left_at
-    assert 1.9 < left_at - passed_at < 2.5
+    assert max(silent_at, ended_at) < left_at
+    assert left_at - passed_at > 1.9
 
 
 async def test_a_successor_that_may_not_join_does_not(harness: Harness) -> None:

@@ -131,10 +131,10 @@ async def test_a_frozen_parent_harms_no_carrier(redis_url: str, tmp_path: Path) 
 
             async def stood_still_for_long() -> bool:
                 seen = await worker.carriers()
-                assert all(seen[carrier].beat_age_ms < 5000 for carrier in worker.pids)
-                return loop.time() > frozen_at + FROZEN_S
+                beats_at = [loop.time() - seen[carrier].beat_age_ms / 1000 for carrier in worker.pids]
+                return min(beats_at) > frozen_at + FROZEN_S
 
-            await until(stood_still_for_long, "three beats and more")
+            await until(stood_still_for_long, "a beat of each carrier after three and more")
         finally:
             os.kill(worker.child.pid, signal.SIGCONT)
         await worker.until_ready("2 of 2 carriers ready: taking calls")

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from itertools import pairwise
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -83,10 +84,11 @@ async def test_an_ignored_event_is_204_and_the_reason_is_logged(
 
 async def test_every_delivery_is_told_in_one_line(receiver: Receiving, lines: list[EventDict]) -> None:
     """With its id, its event, its room and what became of it."""
+    posted_at = time.monotonic()
     await receiver.post(JOIN)
+    waited_ms = 1000 * (time.monotonic() - posted_at)
     line = story(lines)
-    duration_ms = line.pop("duration_ms")
-    assert 0 < duration_ms < 5000
+    assert 0 < line.pop("duration_ms") < waited_ms
     assert line == {
         "event": "delivery",
         "log_level": "info",
@@ -333,13 +335,13 @@ async def test_no_line_holds_a_secret(receiver: Receiving, lines: list[EventDict
     assert not [secret for secret in (TURN_PASSWORD, SECRET, token) if secret in said]
 
 
-@pytest.mark.parametrize("piece_bytes", [1, 7, 100_000])
-async def test_a_body_may_come_in_any_pieces(receiver: Receiving, ledger: Ledger, piece_bytes: int) -> None:
+@pytest.mark.parametrize("cuts", [[], [1, 2, 3], [-2, -1], range(100, len(JOIN), 100)])
+async def test_a_body_may_come_in_any_pieces(receiver: Receiving, ledger: Ledger, cuts: Sequence[int]) -> None:
     """However it is cut, it is one body: signed as a whole and read as a whole."""
 
     async def cut() -> AsyncIterator[bytes]:
-        for begin in range(0, len(JOIN), piece_bytes):
-            yield JOIN[begin : begin + piece_bytes]
+        for begin, end in pairwise([0, *(at % len(JOIN) for at in cuts), len(JOIN)]):
+            yield JOIN[begin:end]
 
     headers = {"authorization": token_of(JOIN, now_s=time.time())}
     assert (await receiver.client.post(PATH, content=cut(), headers=headers)).status_code == 200

@@ -1,7 +1,6 @@
 """What the receiver says in rooms' stories, and that it costs no delivery anything."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -79,12 +78,11 @@ async def test_a_story_that_cannot_be_written_costs_no_delivery_anything(ledger:
     """Redis takes for ever over a line: every delivery is answered as ever."""
     ledger.tells.clear()
     async with receiving(ledger, rooms=("demo",)) as receiver:
-        began_at = time.monotonic()
         body = body_of(message("participant_joined", room={"name": "other"}))
         for _ in range(50):
             assert (await receiver.post(body)).status_code == 204
         assert (await receiver.post(JOIN)).status_code == 200
-        assert time.monotonic() - began_at < 10
+        assert ledger.told.empty()
         ledger.tells.set()
 
 
@@ -124,7 +122,6 @@ async def test_waiting_for_the_last_lines_has_an_end(ledger: Ledger) -> None:
     writer.add(HEARD)
     async with asyncio.TaskGroup() as group:
         telling = group.create_task(writer.write_forever(ledger))
-        began_at = time.monotonic()
         await writer.written(limit_s=0.1)
-        assert time.monotonic() - began_at < 5
+        assert ledger.told.empty()
         telling.cancel()

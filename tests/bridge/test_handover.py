@@ -15,7 +15,7 @@ from tests.bridge.harness import Harness, Standby
 
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(120)]
 
-SWAP_S = 0.3
+SWAP_S = 1.5
 """How long a caller may see no agent while LiveKit puts one in the other's place."""
 
 KNOWN = Said("caller", "My name is Okonkwo.")

@@ -40,7 +40,7 @@ async def test_a_turn_that_was_cut_off_says_after_how_much_of_it(harness: Harnes
     assert turn.who == "agent"
     assert turn.cut_ms is not None
     # Less what the caller needed to hear it, more the silence it began with.
-    assert abs(turn.cut_ms / 1000 - (silent_at - audible_at)) < 0.5
+    assert abs(turn.cut_ms / 1000 - (silent_at - audible_at)) < 1.5
 
 
 async def test_an_agent_that_returns_says_so_instead_of_greeting_and_knows_what_was_said(harness: Harness) -> None:
@@ -83,7 +83,7 @@ async def test_a_quiet_moment_is_told_when_the_agent_is_done_and_ends_with_the_c
         assert not harness.owner.is_quiet
         await harness.owner.until_so(lambda: harness.owner.is_quiet)
         quiet_at = asyncio.get_running_loop().time()
-        assert await caller.until_agent_silent(for_ms=400) < quiet_at + 0.3
+        assert await caller.until_agent_silent(for_ms=400) < quiet_at + 1.0
         await caller.say(hello())
         await harness.owner.until_so(lambda: harness.owner.quiets == [True, False, True])
     assert [turn.who for turn in harness.owner.turns] == ["agent", "caller", "agent"]

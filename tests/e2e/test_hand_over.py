@@ -13,7 +13,7 @@ from tests.e2e.site import END_S, PATIENCE_S, Site, new_room, until
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="session")]
 
 AT_ONCE = {"ROOMPOOL_HANDOVER_AFTER_S": "0"}
-GAP_S = 2.0
+GAP_S = 5.0
 """On a machine that does much else meanwhile; what it is on an idle one is measured, not tested."""
 
 
@@ -72,8 +72,8 @@ async def test_what_is_said_while_the_next_one_waits_is_known_to_it(rough: Site)
     room = new_room("meanwhile")
     async with rough.hire(**AT_ONCE) as (leaving,), rough.caller(room) as caller:
         await is_answered(caller)
-        await rough.speak_long(caller)
         async with rough.hire() as (staying,):
+            await rough.speak_long(caller)
             leaving.ask_to_end()
             await staying.wait_event("stood_ready", room=room, timeout_s=PATIENCE_S)
             await caller.say(hello())  # cuts in

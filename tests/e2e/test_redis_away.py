@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.livekit, pytest.mark.timeout(180), pytest.mark.asyncio
 AWAY_S = 8.0
 """Long past every lease, and past the time that a failover takes."""
 
-PAUSE_S = 1.5
-"""Pauses between sentences are shorter."""
+PAUSE_S = 4.0
+"""Pauses between sentences are shorter; whoever had lost the lease would be mute for five of the eight seconds."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

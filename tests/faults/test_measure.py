@@ -87,6 +87,19 @@ def test_silence_is_told_up_to_the_end_of_the_fault_for_a_call_that_was_not_hit(
     assert measure(witness, over_at=12.0, moves=0).silence_s == 0
 
 
+def test_whom_nobody_answered_any_more_was_in_silence_to_the_end() -> None:
+    """The fault was over long before."""
+    witness = Witness()
+    speak(witness, agent(witness, 1, 1.0, fence=1), 1.0, 10.5)
+    assert measure(witness, answered=False).silence_s == pytest.approx(19.5)
+
+
+@pytest.mark.parametrize(("fence", "moves", "is_spared"), [(1, 0, True), (1, 1, False), (0, 0, False)])
+def test_a_call_is_spared_that_had_an_agent_and_may_keep_it(fence: int, moves: int, is_spared: bool) -> None:
+    """Who was hit waits for another, and who comes during the fault for the first."""
+    assert measure(Witness(), fence=fence, moves=moves).is_spared is is_spared
+
+
 def test_a_hand_over_is_the_gap_between_frames_and_the_time_from_the_pass() -> None:
     """Silent frames count: nobody speaks in the quiet moment in which a room is passed on."""
     witness = Witness()

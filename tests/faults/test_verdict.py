@@ -34,10 +34,14 @@ def test_a_trial_in_which_all_went_well_broke_nothing() -> None:
             trial(CallMeasured(room="demo", answered=True, moves=1)),
             "demo: the call moved 1 times, where 0 would have done",
         ),
+        (
+            trial(CallMeasured(room="demo", answered=True, is_spared=True, silence_s=4.2)),
+            "demo: the fault was not this call's, and its agent was silent for 4.2 s",
+        ),
         (trial(WELL, unended=2), "2 voice sessions of processes that live were not ended by session.end"),
         (trial(WELL, broken=("it was not quarantined",)), "it was not quarantined"),
     ],
-    ids=["lost", "two heard", "reshuffled", "unended", "the fault's own"],
+    ids=["lost", "two heard", "reshuffled", "silent", "unended", "the fault's own"],
 )
 def test_each_promise_has_its_sentence(broken: Trial, sentence: str) -> None:
     """One breach in one trial of many is a breach of the fault's."""

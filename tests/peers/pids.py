@@ -15,7 +15,7 @@ def is_alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
-async def until_gone(pids: Iterable[int], *, within_s: float = 5.0) -> None:
+async def until_gone(pids: Iterable[int], *, within_s: float = 20.0) -> None:
     """Wait until none of these processes is alive.
 
     Raises:

@@ -18,7 +18,7 @@ from webhook.receive import DeliveryLimits, Pool
 from webhook.settings import WebhookSettings
 from webhook.talk import PageOptions
 
-LIMITS = DeliveryLimits(max_body_bytes=200_000, read_s=0.5)
+LIMITS = DeliveryLimits(max_body_bytes=200_000, read_s=2.0)
 
 
 class Ledger:

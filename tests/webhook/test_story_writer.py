@@ -27,7 +27,7 @@ async def receiver(ledger: Ledger) -> AsyncIterator[Receiving]:
 
 
 async def next_told(ledger: Ledger) -> Heard:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         return await ledger.told.get()
 
 

@@ -38,7 +38,9 @@ class CallMeasured:
         moves: How often an agent of a later grant came in. `moves_allowed`: how often the fault needed that, at most.
         joined_s, heard_s: From the fault to the next agent in the room, and to its first sound.
         together_s, audible_together_s: With two agents present, and with two audible.
+        is_spared: An agent was there before the fault, and the fault is no reason to replace it.
         silence_s: The longest silence from the fault to its end, or to the next agent's first sound if that is later.
+            When nobody answered any more, to the end of watching.
         hand_over_s: From the last frame of one agent to the first of the next; for each move. The frames of one that is
             muted, or that died, go on for as long as LiveKit does not say that it left.
         passed_s: From the moment in which an agent passed its room on, and was mute, to the next one's first frame.
@@ -49,6 +51,7 @@ class CallMeasured:
     room: str
     moves: int = 0
     moves_allowed: int = 0
+    is_spared: bool = False
     joined_s: float | None = None
     heard_s: float | None = None
     together_s: float = 0.0
@@ -77,11 +80,12 @@ def measured(
     later = later_grants(witness.stays, window.fence)
     joined_at = min((stay.seen_at for stay in later), default=None)
     heard_at = min((stay.heard_at for stay in later if stay.heard_at is not None), default=None)
-    silence_until = min(max(window.over_at, heard_at or 0.0), window.until)
+    silence_until = min(max(window.over_at, heard_at or 0.0), window.until) if answered else window.until
     return CallMeasured(
         room=room,
         moves=max(0, len({stay.fence for stay in later}) - (0 if window.fence else 1)),
         moves_allowed=moves_allowed,
+        is_spared=window.fence > 0 and moves_allowed == 0,
         joined_s=_since(window.injected_at, joined_at),
         heard_s=_since(window.injected_at, heard_at),
         together_s=witness.together_s(window.until),

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from deploy.local.chaos.measure import CallMeasured
 from deploy.local.spread import Spread
 
+SPARED_SILENCE_S = 3.0
+"""Of an agent that speaks all the time, far above what a busy machine adds. Who has lost a lease is mute for longer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
@@ -42,6 +45,10 @@ def _broken_in(call: CallMeasured) -> list[str]:
         broken.append(f"{call.room}: two agents were audible at once for {call.audible_together_s * 1000:.0f} ms")
     if call.is_lost:
         broken.append(f"{call.room}: the call was lost{f' ({call.problem})' if call.problem else ''}")
+    if call.is_spared and call.silence_s > SPARED_SILENCE_S:
+        broken.append(
+            f"{call.room}: the fault was not this call's, and its agent was silent for {call.silence_s:.1f} s"
+        )
     if call.is_reshuffled:
         broken.append(f"{call.room}: the call moved {call.moves} times, where {call.moves_allowed} would have done")
     return broken

@@ -78,7 +78,7 @@ async def test_each_refusal_is_told_apart(
     """What a repeat may cure, what the operator must, and why."""
     simulator.faults = faults
     with pytest.raises(type(error)) as raised:
-        await dial(link_spec(simulator, key=key, ready_s=1.0), SPEC, voice)
+        await dial(link_spec(simulator, key=key, ready_s=1.0 if faults.no_ready else 20.0), SPEC, voice)
     assert raised.value.code == error.code
 
 

@@ -183,7 +183,7 @@ async def test_who_is_told_to_stop_does_not_wait(redis: Redis) -> None:
 
     stop = asyncio.Event()
     fitness = Fitness(redis, see=away)
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         group.create_task(fitness.until_fit(stop))
         stop.set()
     assert fitness.trouble == NO_ANSWER

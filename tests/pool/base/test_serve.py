@@ -87,7 +87,7 @@ async def test_requests_past_the_grace_are_cut_off() -> None:
         raise AssertionError("never")
 
     app = Starlette(routes=[Route("/", endless)])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(8):
         async with serve(app, host="127.0.0.1", port=0, name="endless", grace_s=1.0) as port:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -148,7 +148,7 @@ async def test_a_stop_signal_sets_the_event(number: signal.Signals) -> None:
     """And ends nothing by itself."""
     with stop_signals() as stop:
         os.kill(os.getpid(), number)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await stop.wait()
 
 

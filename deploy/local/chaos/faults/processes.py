@@ -57,7 +57,19 @@ async def kill_among_joins(scene: Scene) -> Injection:
     victim = scene.random.choice(busy).carrier
     at = _now()
     send(victim.pid, signal.SIGKILL)
-    return Injection(at=at, over_at=at, may_move={call.room: 1 for call in scene.calls}, killed=frozenset({victim.id}))
+
+    async def is_barred() -> bool:
+        carriers = await scene.site.carriers()
+        return all(one.cordoned for one in carriers if one.carrier.id == victim.id)
+
+    await scene.site.until(is_barred, "the killed carrier can claim no more")  # what it sent may be on its way
+    hit = {call.room: 1 for call in scene.calls if await _was_claimed_by(victim.id, scene, call.room)}
+    return Injection(at=at, over_at=at, may_move=hit, killed=frozenset({victim.id}))
+
+
+async def _was_claimed_by(carrier: str, scene: Scene, room: str) -> bool:
+    story = await scene.site.story(room)
+    return any(one.event == "claimed" and one.facts["carrier"] == carrier for one in story)
 
 
 async def _freeze(pids: set[int], hit: dict[str, int]) -> Injection:

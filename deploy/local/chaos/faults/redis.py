@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from deploy.local.chaos.fault import Fault, Injection, Scene
+from deploy.local.chaos.site import SiteFailed
 
 AWAY_S = 8.0
 """Long past every lease, and past the time that a failover takes."""
@@ -11,15 +12,18 @@ AWAY_S = 8.0
 UNSTEADY_S = 8.0
 CUT_EVERY_S = 0.1
 
+RENEWED_S = 15.0
+"""For owners to have found Redis again and said that their rooms are theirs."""
+
 
 async def restart(scene: Scene) -> Injection:
     """Killed and started again at once, with its data."""
-    return await _spared(lambda: scene.site.stack.valkey.restart(keep_data=True))
+    return await _spared(scene, lambda: scene.site.stack.valkey.restart(keep_data=True))
 
 
 async def empty(scene: Scene) -> Injection:
     """Killed and started again at once, without its data."""
-    return await _spared(lambda: scene.site.stack.valkey.restart(keep_data=False))
+    return await _spared(scene, lambda: scene.site.stack.valkey.restart(keep_data=False))
 
 
 async def freeze(scene: Scene) -> Injection:
@@ -33,7 +37,7 @@ async def freeze(scene: Scene) -> Injection:
         finally:
             valkey.thaw()
 
-    return await _spared(frozen)
+    return await _spared(scene, frozen)
 
 
 async def die(scene: Scene) -> Injection:
@@ -45,7 +49,7 @@ async def die(scene: Scene) -> Injection:
         await asyncio.sleep(AWAY_S)
         await valkey.revive()
 
-    return await _spared(dead)
+    return await _spared(scene, dead)
 
 
 async def cut_connections(scene: Scene) -> Injection:
@@ -57,15 +61,31 @@ async def cut_connections(scene: Scene) -> Injection:
             await asyncio.to_thread(valkey.command, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             await asyncio.sleep(CUT_EVERY_S)
 
-    return await _spared(unsteady)
+    return await _spared(scene, unsteady)
 
 
-async def _spared(fault: Callable[[], Awaitable[None]]) -> Injection:
-    """Do it. No room may change hands for it."""
+async def _spared(scene: Scene, fault: Callable[[], Awaitable[None]]) -> Injection:
+    """Do it. No room may change hands for it; it is over when every lease has been renewed since."""
     loop = asyncio.get_running_loop()
+    leases = {call.room: await _lease_unix_ms(scene, call.room) for call in scene.calls}
     at = loop.time()
     await fault()
-    return Injection(at=at, over_at=loop.time())
+
+    async def all_renewed() -> bool:
+        return all([await _lease_unix_ms(scene, room) > leases[room] for room in leases])
+
+    broken = []
+    try:
+        await scene.site.until(all_renewed, "every lease was renewed", limit_s=RENEWED_S)
+    except SiteFailed as failure:
+        broken.append(str(failure))
+    return Injection(at=at, over_at=loop.time(), broken=tuple(broken))
+
+
+async def _lease_unix_ms(scene: Scene, room: str) -> int:
+    """Up to when somebody holds the room, by Redis' clock; 0 when nobody does."""
+    state = await scene.site.look(room)
+    return (state.until_unix_ms or 0) if state else 0
 
 
 FAULTS = (

@@ -32,6 +32,8 @@ class Times:
     """How long the record of a carrier that fell silent is shown."""
     memory_ms: int = 600_000
     """How long what was said in a room is remembered after the last renewal of its last owner."""
+    emptied_ms: int = 2_000
+    """An owner that renews so long after the last caller left goes on with the talk, should somebody return."""
     offer_ms: int = 20_000
     """How long a carrier that was asked to stand by keeps a slot for it."""
     pass_ms: int = 5_000

@@ -80,6 +80,7 @@ local PARSERS = {
   attempts = parse_attempts, excused = parse_attempts, rested = parse_rested, quarantined = parse_number,
   wanted = parse_number, queued = parse_number, not_before = parse_number, looked = parse_number,
   expected = parse_number, prepared = parse_number, offer = parse_offer, declined = parse_callers, passed = parse_passed, hangup = parse_number, met = parse_number,
+  emptied = parse_number,
 }
 
 -- A room state nobody can read (corrupt, or from a newer version) must not stop the next room: it is kept for a
@@ -145,6 +146,7 @@ local LATEST_END = NOW + math.max(TIMES.ttl_ms, unpack(TIMES.backoff_ms))
 local LATEST = {
   ['until'] = NOW + TIMES.ttl_ms, not_before = LATEST_END,
   expected = NOW + TIMES.expected_ms, claimed = NOW, quarantined = NOW, wanted = NOW, queued = NOW, looked = NOW, hangup = NOW,
+  emptied = NOW,
 }
 
 local function draw_to_now(st)

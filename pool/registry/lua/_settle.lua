@@ -91,12 +91,33 @@ local function drop_offer(st)
   end
 end
 
+local MOST_TEXTS, MOST_TEXT_BYTES = 40, 8192
+
+-- What former owners remembered of this life of the room, for the next one.
+local function memory_key(st)
+  return PREFIX .. 'memory:' .. st.sid
+end
+
+local function memory_of(st)
+  local texts = redis.pcall('LRANGE', memory_key(st), -MOST_TEXTS, -1)
+  return texts.err and {} or texts
+end
+
+-- That talk is over: its words are for nobody who comes later.
+local function forget_talk(st)
+  redis.call('DEL', memory_key(st))
+  st.emptied = nil
+end
+
 local function clear_owner(st)
   drop_offer(st)
   local held = PREFIX .. 'held:' .. st.owner
   claim_key(held, 'set')
   redis.call('SREM', held, st.room)
   st.owner, st['until'], st.prepared = nil, nil, nil
+  if st.emptied then -- whoever has come meanwhile was not in that talk
+    forget_talk(st)
+  end
 end
 
 local function set_owner(st, carrier, fence)
@@ -172,18 +193,6 @@ local function add_bar(st, carrier, bar_until)
   drop_oldest(st.bars, MAX_BARS)
 end
 
-local MOST_TEXTS, MOST_TEXT_BYTES = 40, 8192
-
--- What former owners remembered of this life of the room, for the next one.
-local function memory_key(st)
-  return PREFIX .. 'memory:' .. st.sid
-end
-
-local function memory_of(st)
-  local texts = redis.pcall('LRANGE', memory_key(st), -MOST_TEXTS, -1)
-  return texts.err and {} or texts
-end
-
 -- These have been served: only somebody else, who joined after all of them, wakes the room. That talk is over.
 local function rest(st, participants)
   local upto, sids = st.rested and st.rested.upto or 0, {}
@@ -192,7 +201,7 @@ local function rest(st, participants)
     sids[#sids + 1] = participant
   end
   st.rested, st.looked, st.wanted = { sids = sids, upto = upto }, NOW, nil
-  redis.call('DEL', memory_key(st))
+  forget_talk(st)
 end
 
 -- A carrier is not asked to stand by for this room for a while.
@@ -296,6 +305,9 @@ local function settle(st)
     st.wanted, st.queued = st.wanted or NOW, st.queued or NOW
   elseif standing ~= 'owned' then
     st.wanted, st.queued, st.not_before = nil, nil, nil
+  end
+  if standing == 'absent' then
+    forget_talk(st)
   end
   save_room(st)
   local key = PREFIX .. 'room:' .. st.room

@@ -50,7 +50,7 @@ if how == 'gone' then
   for participant in pairs(served) do
     remember_gone(st, participant)
   end
-  redis.call('DEL', memory_key(st))
+  forget_talk(st)
 elseif how == 'rested' then
   drop_oldest(served, MAX_CALLERS) -- the latest stay, by which the others are known to have come before
   rest(st, served)

@@ -23,6 +23,9 @@ local function keep(st)
   end
   drop_oldest(st.callers, MAX_CALLERS)
   set_owner(st, carrier, fence)
+  if st.emptied and NOW - st.emptied >= TIMES.emptied_ms then
+    st.emptied = nil
+  end
   if st.claimed and NOW - st.claimed >= TIMES.healthy_ms then
     forget_tries(st)
   end

@@ -29,6 +29,8 @@ class Known:
     gone: set[str] = field(default_factory=set)
     expected_until: int = 0
     """Until when it may be claimed with nobody in it."""
+    emptied_at: int | None = None
+    """When the last caller left, if its talk may end with its owner."""
 
 
 @dataclass(slots=True)
@@ -95,6 +97,8 @@ class Reading:
     """Carrier to the members of its set, as it stands in Redis."""
     standby: dict[str, set[str]]
     memory: dict[str, list[str]]
+    emptied: set[str]
+    """The rooms whose talk ends with its owner."""
     counters: set[str]
     """The names of what was counted."""
 

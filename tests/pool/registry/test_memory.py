@@ -146,3 +146,40 @@ async def test_data_lost_is_memory_lost(world: World, grant: Grant) -> None:
 
     assert await world.rooms.remember("one", "demo", grant.fence, ["b"])
     assert await next_memory(world, grant) == ("b",)
+
+
+async def test_whoever_comes_after_the_last_caller_hears_nothing_of_that_talk(world: World, grant: Grant) -> None:
+    """The owner has died, so that nobody says that the talk is over; the room stands open for the next caller."""
+    await world.rooms.remember("one", "demo", grant.fence, ["a secret"])
+    await world.leave()
+    await world.arrive(who="PA_2")
+
+    assert await next_memory(world, grant) == ()
+    assert not await world.redis.exists(world.key("memory:RM_1"))
+
+
+async def test_a_room_that_is_left_after_its_owner_died_remembers_nothing(world: World, grant: Grant) -> None:
+    """Nobody is there for whom somebody might go on."""
+    await world.rooms.remember("one", "demo", grant.fence, ["a secret"])
+    await world.pass_ms(world.times.ttl_ms, sweep=True)
+    await world.leave()
+    assert not await world.redis.exists(world.key("memory:RM_1"))
+
+
+async def test_an_owner_that_waits_for_its_caller_keeps_the_talk(world: World, grant: Grant) -> None:
+    """Somebody whose tab crashed comes back as another participant, and the owner has renewed meanwhile."""
+    await world.rooms.remember("one", "demo", grant.fence, ["before"])
+    await world.leave()
+    await world.keep(grant, world.times.emptied_ms)
+    await world.arrive(who="PA_2")
+
+    assert await next_memory(world, grant) == ("before",)
+
+
+async def test_a_talk_of_several_goes_on_with_who_is_left(world: World, grant: Grant) -> None:
+    """One of them left before the owner died."""
+    await world.rooms.remember("one", "demo", grant.fence, ["before"])
+    await world.arrive(who="PA_2")
+    await world.leave()
+
+    assert await next_memory(world, grant) == ("before",)

@@ -303,7 +303,13 @@ class Ownership(RuleBasedStateMachine):
             texts = self.now.memory[state.sid]
             assert len(texts) <= MOST_TEXTS
             assert sum(len(text) for text in texts) <= MOST_TEXT_BYTES
-            if name in self.story.model.hung_up and not texts:  # an owner died after it was asked to end the call
+            known = self.story.model.known.get(name)
+            is_left = known is not None and known.emptied_at is not None and name not in self.now.emptied
+            if is_left and known is not None:  # whoever had it after the last caller left is gone
+                known.emptied_at = None
+                assert not texts
+            is_hung_up = name in self.story.model.hung_up  # an owner died after it was asked to end the call
+            if not texts and (is_left or is_hung_up or state.standing is Standing.ABSENT):
                 self.story.model.memory.pop(state.sid, None)
             assert texts == self.story.model.memory.get(state.sid, [])
 

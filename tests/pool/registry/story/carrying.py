@@ -94,6 +94,10 @@ class Carrying(Notes):
         self.forgotten.discard(grant.room)
         self.history.append((carrier.id, grant))
         self.model.hung_up.pop(grant.room, None)
+        known = self.model.known[grant.room]
+        if known.emptied_at is not None:  # who was in that talk has left, and its owner is gone
+            known.emptied_at = None
+            self.model.memory.pop(grant.sid, None)
         # The next owner is told what is remembered of this life, and of no other.
         assert list(grant.memory) == self.model.memory.get(grant.sid, [])
         if grant.memory:
@@ -168,6 +172,8 @@ class Carrying(Notes):
             known = self.model.known[grant.room] = Known(life)
             self.model.hung_up.pop(grant.room, None)
         known.life = life
+        if known.emptied_at is not None and self.world.clock.now - known.emptied_at >= self.world.times.emptied_ms:
+            known.emptied_at = None
         known.callers.update({who: joined for who, joined in said.callers.items() if who not in known.gone})
 
     async def release(self, index: int, pick: int, how: str, served: set[int]) -> None:

@@ -65,7 +65,10 @@ class Notes:
                     pipeline.smembers(world.key(f"{kind}:{id_}"))
             for sid in sids:
                 pipeline.lrange(world.key(f"memory:{sid}"), 0, -1)
+            for room in ROOMS:
+                pipeline.hexists(world.key(f"room:{room}"), "emptied")
             waiting, due, counters, *rest = await pipeline.execute()
+        rest, emptied = rest[: -len(ROOMS)], rest[-len(ROOMS) :]
         return Reading(
             now=world.clock.now,
             states=states,
@@ -74,6 +77,7 @@ class Notes:
             held=dict(zip(ids, rest, strict=False)),
             standby=dict(zip(ids, rest[len(ids) :], strict=False)),
             memory=dict(zip(sids, rest[2 * len(ids) :], strict=True)),
+            emptied={room for room, is_emptied in zip(ROOMS, emptied, strict=True) if is_emptied},
             counters=set(counters),
         )
 
@@ -145,7 +149,8 @@ class Notes:
         elif known.life.sid != life.sid:
             assert answer is Noted.STALE
         else:
-            known.callers.pop(who, None)
+            if known.callers.pop(who, None) is not None and not known.callers:
+                known.emptied_at = self.world.clock.now
             known.gone.add(who)
 
     async def finish(self, room: str, age: int) -> None:

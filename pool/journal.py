@@ -56,6 +56,9 @@ READ_AT_ONCE = 1000
 PLAIN_NAME_BYTES = 256
 """LiveKit's own limit. A longer name is remembered by its hash, or ten thousand of them would be 40 MB."""
 
+LATE_FROM_MS = 100
+"""A line that was written so long after it happened says so, and is read where it belongs."""
+
 FOLLOW_BLOCK_MS = 500
 """How long one command waits for new lines: shorter than an answer may take on the connections of leases (1 s)."""
 
@@ -81,18 +84,37 @@ class DecisionLog:
 
         Cancelled, the line may or may not have been written.
         """
-        key = self._key(room)
-        kept = list(facts.items())[:MAX_FACTS]
-        line = {"e": event} | {name: _written(value) for name, value in kept if name != "e"}
         try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.execute_command("XADD", key, "MAXLEN", "~", self._times.why_entries, "*", *_flat(line))
-                pipeline.pexpire(key, self._times.why_ms)
-                await pipeline.execute()
+            await self.put(room, event, facts)
         except (RedisError, OSError) as error:
             log.warning("decision_lost", room=room, decision=event, reason=type(error).__name__)
             return False
         return True
+
+    async def put(self, room: str, event: str, facts: Mapping[str, Fact], *, number: int = 0, late_ms: int = 0) -> None:
+        """Add a line that happened `late_ms` ago.
+
+        Args:
+            number: Of all lines of its carrier; one that comes twice, after an outage, is read once. 0: it has none.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: Redis did not take it, or took it and did not say so.
+        """
+        key = self._key(room)
+        kept = [(name, value) for name, value in facts.items() if name not in _OURS][:MAX_FACTS]
+        line = {"e": event} | {name: _written(value) for name, value in kept}
+        line |= {_NUMBER: str(number)} if number else {}
+        line |= {_LATE_MS: str(late_ms)} if late_ms >= LATE_FROM_MS else {}
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command("XADD", key, "MAXLEN", "~", self._times.why_entries, "*", *_flat(line))
+            pipeline.pexpire(key, self._times.why_ms)
+            await pipeline.execute()
+
+    async def ping(self) -> None:
+        """Raises:
+        redis.exceptions.RedisError, OSError: Redis cannot be reached.
+        """
+        await cast(Awaitable[object], self._redis.ping())
 
     async def hear(self, heard: Sequence[Heard]) -> bool:
         """Add what the receiver has to say of deliveries, in one pipeline. Never raises; False: lost, and logged."""
@@ -136,7 +158,7 @@ class DecisionLog:
         ignored, last_ignored = await self._ignored(room)
         lines = sorted([*told, *ignored], key=lambda entry: _order(entry[0]))
         cursor = Cursor(told=told[-1][0] if told else "0-0", ignored=last_ignored)
-        return [_decision(entry_id, fields) for entry_id, fields in lines], cursor
+        return _in_order(lines), cursor
 
     async def follow(self, room: str, cursor: Cursor) -> tuple[list[Decision], Cursor]:
         """What was added to the room's story since, waiting half a second for it; perhaps nothing. Errors as `read`.
@@ -181,6 +203,10 @@ class DecisionLog:
 
 _Entry = tuple[str, dict[str, str]]
 
+_NUMBER, _LATE_MS = "n", "late_ms"
+_OURS = frozenset({"e", "room", _NUMBER, _LATE_MS})
+"""Fields of a line that are no facts."""
+
 
 def _mark(room: str) -> str:
     """How a room is named where all rooms are."""
@@ -202,6 +228,19 @@ def _written(value: Fact) -> str:
     return text if len(text) <= MAX_FACT_CHARS else text[: MAX_FACT_CHARS - 1] + "…"
 
 
+def _in_order(entries: Sequence[_Entry]) -> list[Decision]:
+    """As it happened, not as it was written, each line once."""
+    found: dict[object, Decision] = {}
+    for place, (entry_id, fields) in enumerate(entries):
+        line = _decision(entry_id, fields)
+        mark = (fields.get("carrier"), fields[_NUMBER]) if _NUMBER in fields else place
+        if mark not in found or line.at_unix_ms < found[mark].at_unix_ms:
+            found[mark] = line
+    return sorted(found.values(), key=lambda line: line.at_unix_ms)
+
+
 def _decision(entry_id: str, fields: Mapping[str, str]) -> Decision:
-    facts = {name: value for name, value in fields.items() if name not in ("e", "room")}
-    return Decision(at_unix_ms=int(entry_id.partition("-")[0]), event=fields.get("e", "unknown"), facts=facts)
+    facts = {name: value for name, value in fields.items() if name not in _OURS}
+    late = fields.get(_LATE_MS, "")
+    at_unix_ms = _order(entry_id)[0] - (int(late) if late.isdecimal() else 0)
+    return Decision(at_unix_ms=at_unix_ms, event=fields.get("e", "unknown"), facts=facts)

@@ -1,6 +1,7 @@
 """Which errors say that Redis as a whole is in trouble, and which are about one command."""
 
 import re
+import ssl
 
 from redis import exceptions as redis_errors
 
@@ -46,6 +47,18 @@ def fault_of(error: BaseException) -> str:
     """The same for any error, also one about a single command: `WRONGTYPE`, else the name of its kind."""
     word = _first_word(error) if isinstance(error, redis_errors.ResponseError) else ""
     return outage_of(error) or (word if word.isalpha() and word.isupper() else type(error).__name__)
+
+
+def cure_of(error: BaseException) -> str:
+    """What helps against a Redis that cannot be reached, as far as the error tells."""
+    told: BaseException | None = error
+    while told is not None:
+        if isinstance(told, ssl.SSLError):
+            return "its certificate is not trusted, or it speaks no TLS: REDIS_URL=rediss://…?ssl_ca_certs=FILE"
+        if isinstance(told, redis_errors.AuthenticationError):
+            return "it refuses the user or the password in REDIS_URL"
+        told = told.__cause__ or told.__context__
+    return "check REDIS_URL, and that Redis runs"
 
 
 def _first_word(error: redis_errors.ResponseError) -> str:

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from pool.base.errors import SettingsInvalid
-from pool.base.outage import fault_of, outage_of
+from pool.base.outage import cure_of, fault_of, outage_of
 from pool.base.sentinels import UnknownService
 
 log = structlog.get_logger()
@@ -113,6 +113,7 @@ class Fitness:
         self._see = see
         self._problems: tuple[str, ...] = ()
         self._is_fit = False
+        self._cure = ""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -153,6 +154,7 @@ class Fitness:
             self._problems = (UNKNOWN_SERVICE,)
         except (RedisError, OSError) as error:
             self._problems = ()
+            self._cure = cure_of(error)
             log.debug("redis_not_seen", error=fault_of(error))
         else:
             self._problems = problems_of(facts)
@@ -166,7 +168,7 @@ class Fitness:
         if self.trouble is None or stop.is_set():
             return
         if not self._problems:
-            log.warning("redis_awaited", cure="check REDIS_URL, and that Redis runs; until then no call is taken")
+            log.warning("redis_awaited", cure=f"{self._cure}; until then no call is taken")
         while self.trouble and not stop.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(UNFIT_LOOK_EVERY_S if self._problems else LOOK_EVERY_S):

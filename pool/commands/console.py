@@ -41,7 +41,7 @@ def ask(redis_url: str, question: Callable[["Redis"], Awaitable[T]]) -> T:
     """
     from redis.exceptions import RedisError  # redis takes a fifth of a second, which --help can do without
 
-    from pool.base.outage import fault_of
+    from pool.base.outage import cure_of, fault_of
 
     url = redis_url or environment().get("REDIS_URL") or DEFAULT_REDIS_URL
     try:
@@ -49,7 +49,7 @@ def ask(redis_url: str, question: Callable[["Redis"], Awaitable[T]]) -> T:
     except BrokenPipeError:  # nobody reads what we print any more
         raise
     except (RedisError, OSError) as error:
-        typer.echo(f"Redis at {shown(url)} gives no answer ({fault_of(error)}). Is REDIS_URL right?", err=True)
+        typer.echo(f"Redis at {shown(url)} gives no answer ({fault_of(error)}): {cure_of(error)}", err=True)
         raise typer.Exit(1) from None
 
 

@@ -63,9 +63,14 @@ class WorkerSeen:
 
 
 def workers_of(carriers: "Sequence[CarrierSeen]") -> list[WorkerSeen]:
-    """Carriers by their worker: the worker that was started last comes first, its carriers by their ids."""
+    """Carriers by their worker: the worker that was started last comes first, its carriers by their ids.
+
+    Without those of which nothing more will come: cordoned, which a parent does to a dead one, and silent.
+    """
     by_worker: dict[str, list[CarrierSeen]] = {}
     for seen in carriers:
+        if seen.cordoned and state_of(seen) is CarrierState.SILENT:
+            continue
         by_worker.setdefault(seen.carrier.worker or seen.carrier.id, []).append(seen)
     workers = [
         WorkerSeen(

@@ -57,13 +57,17 @@ def verdict(state: "RoomState | None", carriers: "Sequence[CarrierSeen]", story:
             return _of_owned(state, story)
         case Standing.LAPSED:
             over_ms = now - (state.until_unix_ms or now)
+            held = f"{_name(state.owner)} held the room (fence {state.fence}) until {lasting(over_ms)} ago"
+            if all(state_of(seen) is CarrierState.SILENT for seen in carriers):
+                return f"No agent: {held}, and no carrier is alive; {callers}. Start one with `roompool worker`."
             return (
-                f"Perhaps an agent: {_name(state.owner)} held the room (fence {state.fence}) until {lasting(over_ms)} "
-                f"ago, when Redis was away; it may come back first, else another takes over; {callers}."
+                f"Perhaps an agent: {held}, and Redis was away, or no carrier reached it; it may come back first, else "
+                f"another takes over; {callers}."
             )
         case Standing.WAITING:
             waited_ms = now - (state.queued_unix_ms or now)
-            return f"No agent yet: waiting for {lasting(waited_ms)}; {callers}. {_who_could_take_it(carriers)}"
+            who = _who_could_take_it(state, carriers, story)
+            return f"No agent yet: waiting for {lasting(waited_ms)}; {callers}. {who}"
         case Standing.BACKING_OFF:
             tries = len(state.attempts) + len(state.excused)
             return (
@@ -137,6 +141,11 @@ def _where(story: "Sequence[Decision]", owner: str | None) -> str:
     return next((event for event in moves if event in IN or event in OUT), "")
 
 
+def _bar_ms(state: "RoomState", name: str) -> int:
+    """For how long a carrier, or all of a worker's, may not have the room."""
+    return max(0, state.bars.get(name, 0) - state.now_unix_ms)
+
+
 def _plans(state: "RoomState") -> str:
     if state.hangup_unix_ms is not None:
         return " A person has asked to hang up."
@@ -192,13 +201,20 @@ def _last_ignored(story: "Sequence[Decision]") -> str:
     return ""
 
 
-def _who_could_take_it(carriers: "Sequence[CarrierSeen]") -> str:
+def _who_could_take_it(state: "RoomState", carriers: "Sequence[CarrierSeen]", story: "Sequence[Decision]") -> str:
     """Why a waiting room still waits, as far as carriers tell."""
     alive = [what for what in map(state_of, carriers) if what is not CarrierState.SILENT]
     if not alive:
         return "No carrier is alive: start one with `roompool worker`."
-    if free := alive.count(CarrierState.SERVING):
+    serving = [seen.carrier for seen in carriers if state_of(seen) is CarrierState.SERVING]
+    barred_ms = [max(_bar_ms(state, carrier.id), _bar_ms(state, carrier.worker)) for carrier in serving]
+    if free := barred_ms.count(0):
         return f"{count_of(free, 'carrier')} with a free slot; one should take it within a second."
+    if barred_ms:
+        return (
+            f"{count_of(len(serving), 'carrier')} with a free slot, which gave this room up and may not have it for "
+            f"{lasting(min(barred_ms))}.{_last_failure(story)}"
+        )
     busy = ", ".join(sorted(what.value for what in alive))
     if CarrierState.FULL not in alive:
         return f"No carrier takes calls ({busy}). A worker starts new ones by itself; else: `roompool worker`."

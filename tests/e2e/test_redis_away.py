@@ -11,7 +11,7 @@ from bridge.caller.wav import hello
 from deploy.local.stack import Stack, StackOptions
 from deploy.local.valkey import Valkey
 from pool.registry import Standing
-from tests.e2e.site import PATIENCE_S, Site, new_room
+from tests.e2e.site import PATIENCE_S, Site, new_room, until
 
 pytestmark = [pytest.mark.livekit, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="session")]
 
@@ -75,6 +75,11 @@ async def test_calls_go_on_while_redis_is_away(site: Site, valkey: Valkey, how: 
             await valkey.revive()
         assert caller.witness.gaps(away_at, back_at, min_s=PAUSE_S) == ()
         assert await owners(site, [room]) == before
+
+        async def is_told() -> bool:
+            return any(line.event == "hold" for line in await site.story(room))
+
+        await until(is_told, "that its carrier went on without Redis")
         await newcomer_is_served(site)
         await talk(caller)
         assert await owners(site, [room]) == before

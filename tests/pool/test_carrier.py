@@ -4,7 +4,7 @@ calls that talk are in tests/e2e."""
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -29,10 +29,9 @@ class HeardLog(DecisionLog):
         super().__init__(redis, prefix=prefix)
         self._appended = asyncio.Event()
 
-    async def append(self, room: str, event: str, **facts: Fact) -> bool:
-        written = await super().append(room, event, **facts)
+    async def put(self, room: str, event: str, facts: Mapping[str, Fact], *, number: int = 0, late_ms: int = 0) -> None:
+        await super().put(room, event, facts, number=number, late_ms=late_ms)
         self._appended.set()
-        return written
 
     async def until(self, room: str, event: str) -> None:
         """Wait until the room's story has this event of the carrier's."""

@@ -182,6 +182,23 @@ def test_why_a_waiting_room_waits(carriers: list[CarrierSeen], words: str) -> No
     assert words in verdict(ROOM, carriers, [])
 
 
+@pytest.mark.parametrize("bars", [{"c1": NOW + 20_000}, {"w1": NOW + 20_000}], ids=["the carrier", "its worker"])
+def test_who_gave_the_room_up_is_no_help_for_a_while(bars: dict[str, int]) -> None:
+    """The free slot is not for this room; what it failed of is what helps."""
+    ended = ("ended", {"carrier": "c1", "ending": "voice_refused", "cure": "check ASSEMBLYAI_API_KEY"})
+    said = verdict(replace(ROOM, bars=bars), [carrier()], story(ended))
+    assert "may not have it for 20 s" in said
+    assert "Cure: check ASSEMBLYAI_API_KEY" in said
+    over = dict.fromkeys(bars, NOW)
+    assert "one should take it" in verdict(replace(ROOM, bars=over), [carrier()], story(ended))
+
+
+def test_with_every_carrier_dead_nobody_comes_back() -> None:
+    """Redis was not away: nobody was left to use it."""
+    lapsed = replace(OWNED, standing=Standing.LAPSED, until_unix_ms=NOW - 9000)
+    assert "no carrier is alive" in verdict(lapsed, [carrier(beat_age_ms=60_000)], [])
+
+
 @pytest.mark.parametrize("standing", Standing)
 def test_every_standing_has_a_sentence(standing: Standing) -> None:
     """That begins with the answer."""

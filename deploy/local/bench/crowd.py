@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from livekit import rtc
 from livekit.rtc.participant import PublishTrackError
 
+from bridge.caller.caller import SINGLE_PEER_CONNECTION
 from bridge.caller.errors import CannotJoin, JoinFault
 from bridge.shield import see_through
 from bridge.tokens import caller_token
@@ -66,14 +67,15 @@ async def standing_caller(running: Running) -> AsyncIterator[StandingCaller]:
 
 async def _enter(room: rtc.Room, source: rtc.AudioSource, url: str, token: str) -> None:
     """Connect and publish. LiveKit's own sentence is dropped, since it may repeat the token."""
+    options = rtc.RoomOptions(single_peer_connection=SINGLE_PEER_CONNECTION)
     try:
-        await see_through(room.connect(url, token), name="crowd_connect", limit_s=JOIN_S)
+        await see_through(room.connect(url, token, options), name="crowd_connect", limit_s=JOIN_S)
     except (rtc.ConnectError, TimeoutError):
         raise CannotJoin(JoinFault.UNREACHABLE) from None
     track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
-    options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-    options.audio_encoding.max_bitrate = 48_000
-    publishing = room.local_participant.publish_track(track, options)
+    microphone = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+    microphone.audio_encoding.max_bitrate = 48_000
+    publishing = room.local_participant.publish_track(track, microphone)
     try:
         await see_through(publishing, name="crowd_publish", limit_s=SDK_LIMIT_S)
     except (PublishTrackError, TimeoutError):

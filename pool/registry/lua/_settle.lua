@@ -180,10 +180,14 @@ local function forget_tries(st)
 end
 
 -- The try that began with the present claim shall not count. After a minute, or a loss of data, it does not anyway.
-local function excuse(st)
+local function clear_attempt(st)
   if st.attempts[#st.attempts] == st.claimed then
     table.remove(st.attempts)
   end
+end
+
+local function excuse(st)
+  clear_attempt(st)
   add_attempt(st.excused, NOW)
 end
 
@@ -268,9 +272,11 @@ local function end_lease(st, event, died, is_cleared)
     return
   end
   if is_cleared or (st.claimed and died - st.claimed >= TIMES.settled_ms) then
-    excuse(st)
+    clear_attempt(st)
+    st.not_before = nil -- its caller waits for nothing that it did
+  else
+    back_off(st)
   end
-  back_off(st)
 end
 
 local function index(set, room, score)
@@ -322,7 +328,7 @@ local function settle(st)
   local place = st.wanted and st.wanted + (next(st.callers) == nil and TIMES.expected_ms or 0)
   local is_new = index(WAITING, st.room, standing == 'waiting' and place or nil)
   if is_new then
-    why(st.room, 'waiting', 'for_ms', whole(NOW - st.wanted))
+    why(st.room, 'waiting', 'for_ms', whole(NOW - st.queued))
   end
   return standing, is_new
 end

@@ -25,6 +25,7 @@ local function grant(st)
   local fence, queued = math.max((st.fence or 0) + 1, NOW), st.queued
   set_owner(st, carrier, fence)
   st.claimed, st.hangup, st.passed, st.met, st.expected = NOW, nil, nil, nil, nil
+  st.rested = nil -- the agent that comes for a newcomer is there for all
   st.prepared = NOW -- where nobody is yet, nobody is failed
   if next(st.callers) ~= nil then
     count_claim(st)

@@ -180,3 +180,18 @@ async def test_what_nobody_needs_expires(world: World) -> None:
     assert 0 < await left_ms("why:waiting") <= world.times.why_ms
     await world.arrive("left", who="PA_2")
     assert await left_ms("room:left") == -1
+
+
+async def test_an_agent_that_came_for_a_newcomer_is_there_for_who_was_served_before(world: World) -> None:
+    """It serves both; should it die when the newcomer has left, the other one waits like anybody."""
+    await world.arrive()
+    grant = await world.claim()
+    await world.rooms.release("one", "demo", grant.fence, Rested({"PA_1": world.clock.now}))
+    world.clock.now += 1
+    await world.arrive(who="PA_2")
+    await world.claim("two")
+    await world.leave(who="PA_2")
+
+    await world.pass_ms(world.times.ttl_ms + 5000, sweep=True)
+
+    assert (await world.look()).standing is Standing.WAITING

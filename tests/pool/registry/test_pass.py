@@ -223,14 +223,14 @@ async def test_a_room_that_is_over_is_not_passed(world: World, grant: Grant) -> 
     assert await renew(world, "one", grant) is Renewal.OVER
 
 
-async def test_a_pass_of_a_settled_call_is_excused_like_any(world: World, grant: Grant) -> None:
+async def test_the_death_of_a_settled_owner_after_a_pass_is_no_attempt(world: World, grant: Grant) -> None:
     """The next owner's death counts from when it got the room."""
     taken = await world.passed(grant)
     await world.keep(taken, world.times.settled_ms, "two")
 
     assert await world.carriers.reap("two") == ["demo"]
     state = await world.look()
-    assert (len(state.attempts), len(state.excused)) == (0, 1)
+    assert (len(state.attempts), len(state.excused), state.standing) == (0, 0, Standing.WAITING)
 
 
 # -- Redis loses its data in the middle

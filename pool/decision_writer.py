@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from itertools import count
 
 import structlog
-from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as NotInTime
 
 from pool import metrics
+from pool.base.outage import outage_of
 from pool.journal import DecisionLog, Fact
 
 log = structlog.get_logger()
@@ -22,12 +21,11 @@ STORY_BOUND = 256
 AGAIN_S = 0.5
 """Between two looks whether Redis is back."""
 
-AWAY = (Unreachable, NotInTime, OSError)
-"""What a repeat may cure. What an outage makes a carrier decide is told when it is over."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Told:
+    """A decision: the how-manieth of its carrier's, and when it was taken, on the loop's clock in seconds."""
+
     room: str
     event: str
     facts: Mapping[str, Fact]
@@ -42,6 +40,7 @@ class DecisionWriter:
         self._carrier_id = carrier_id
         self._story = story
         self._numbers = count(1)
+        self._unfinished = 0
         self._unwritten: asyncio.Queue[_Told] = asyncio.Queue(STORY_BOUND)
 
     def tell(self, room: str, event: str, facts: Mapping[str, Fact]) -> None:
@@ -52,6 +51,8 @@ class DecisionWriter:
             self._unwritten.put_nowait(told)
         except asyncio.QueueFull:
             metrics.STORY_DROPPED.inc()
+        else:
+            self._unfinished += 1
 
     async def write_forever(self) -> None:
         """Task: write them, oldest first. While Redis is away they wait; what it refuses is logged and lost."""
@@ -62,21 +63,26 @@ class DecisionWriter:
             except RedisError as error:
                 log.warning("decision_lost", room=told.room, decision=told.event, reason=type(error).__name__)
                 metrics.STORY_DROPPED.inc()
+            self._unfinished -= 1
             self._unwritten.task_done()
 
     async def written(self, *, limit_s: float) -> None:
-        """Wait until those so far are written, at most `limit_s`."""
-        with suppress(TimeoutError):
+        """Wait until those so far are written, at most `limit_s`; how many are not is logged."""
+        try:
             async with asyncio.timeout(limit_s):
                 await self._unwritten.join()
+        except TimeoutError:
+            log.warning("decisions_unwritten", number=self._unfinished)
 
     async def _write(self, told: _Told) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            late_ms = round(1000 * (loop.time() - told.at))
+            late_ms = int(1000 * (loop.time() - told.at))  # not before what Redis did first
             try:
                 await self._story.put(told.room, told.event, told.facts, number=told.number, late_ms=late_ms)
-            except AWAY:
+            except (RedisError, OSError) as error:
+                if outage_of(error) is None:
+                    raise
                 # A Redis that stood still runs what it was sent meanwhile: a line a second would fill the story.
                 await self._until_back()
             else:
@@ -85,6 +91,6 @@ class DecisionWriter:
     async def _until_back(self) -> None:
         while True:
             await asyncio.sleep(AGAIN_S)
-            with suppress(*AWAY):
+            with suppress(RedisError, OSError):
                 await self._story.ping()
                 return

@@ -11,7 +11,7 @@ audience may join one that is. So no number of them fills Redis, nor pushes a ro
 import hashlib
 import json
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -56,9 +56,6 @@ READ_AT_ONCE = 1000
 PLAIN_NAME_BYTES = 256
 """LiveKit's own limit. A longer name is remembered by its hash, or ten thousand of them would be 40 MB."""
 
-LATE_FROM_MS = 100
-"""A line that was written so long after it happened says so, and is read where it belongs."""
-
 FOLLOW_BLOCK_MS = 500
 """How long one command waits for new lines: shorter than an answer may take on the connections of leases (1 s)."""
 
@@ -92,10 +89,10 @@ class DecisionLog:
         return True
 
     async def put(self, room: str, event: str, facts: Mapping[str, Fact], *, number: int = 0, late_ms: int = 0) -> None:
-        """Add a line that happened `late_ms` ago.
+        """Add a line that happened `late_ms` ago. Facts called `room`, `n` or `late_ms` are left out.
 
         Args:
-            number: Of all lines of its carrier; one that comes twice, after an outage, is read once. 0: it has none.
+            number: Counts its carrier's lines from 1, so that one that was written twice is read once. 0: it has none.
 
         Raises:
             redis.exceptions.RedisError, OSError: Redis did not take it, or took it and did not say so.
@@ -103,16 +100,17 @@ class DecisionLog:
         key = self._key(room)
         kept = [(name, value) for name, value in facts.items() if name not in _OURS][:MAX_FACTS]
         line = {"e": event} | {name: _written(value) for name, value in kept}
-        line |= {_NUMBER: str(number)} if number else {}
-        line |= {_LATE_MS: str(late_ms)} if late_ms >= LATE_FROM_MS else {}
+        line |= {_NUMBER: str(number), _LATE_MS: str(late_ms)} if number else {}
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.execute_command("XADD", key, "MAXLEN", "~", self._times.why_entries, "*", *_flat(line))
             pipeline.pexpire(key, self._times.why_ms)
             await pipeline.execute()
 
     async def ping(self) -> None:
-        """Raises:
-        redis.exceptions.RedisError, OSError: Redis cannot be reached.
+        """Ask whether Redis answers.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: It does not.
         """
         await cast(Awaitable[object], self._redis.ping())
 
@@ -163,7 +161,8 @@ class DecisionLog:
     async def follow(self, room: str, cursor: Cursor) -> tuple[list[Decision], Cursor]:
         """What was added to the room's story since, waiting half a second for it; perhaps nothing. Errors as `read`.
 
-        Lines that Redis lost in between are missing, those that come after that are not.
+        Lines that Redis lost in between are missing, those that come after that are not. One that was late comes when
+        it was written, with the time at which it happened, and may come twice.
         """
         keys = {self._key(room): cursor.told, self._ignored_key: cursor.ignored}
         streams: dict[Any, Any] = dict(keys)  # redis-py's own types are narrower than what it takes
@@ -173,7 +172,7 @@ class DecisionLog:
             keys[key] = entries[-1][0]
             new += entries if key == self._key(room) else [one for one in entries if one[1].get("room") == _mark(room)]
         new.sort(key=lambda entry: _order(entry[0]))
-        return [_decision(*entry) for entry in new], Cursor(keys[self._key(room)], keys[self._ignored_key])
+        return _in_order(new), Cursor(keys[self._key(room)], keys[self._ignored_key])
 
     async def _range(self, key: str) -> list["_Entry"]:
         return await cast(Awaitable[list[_Entry]], self._redis.xrange(key))
@@ -229,14 +228,23 @@ def _written(value: Fact) -> str:
 
 
 def _in_order(entries: Sequence[_Entry]) -> list[Decision]:
-    """As it happened, not as it was written, each line once."""
-    found: dict[object, Decision] = {}
-    for place, (entry_id, fields) in enumerate(entries):
-        line = _decision(entry_id, fields)
-        mark = (fields.get("carrier"), fields[_NUMBER]) if _NUMBER in fields else place
-        if mark not in found or line.at_unix_ms < found[mark].at_unix_ms:
-            found[mark] = line
-    return sorted(found.values(), key=lambda line: line.at_unix_ms)
+    """As it happened, not as it was written, each line once; a carrier's own in the order of their numbers."""
+    lines: list[Decision] = []
+    numbered: dict[tuple[str, int], Decision] = {}
+    for entry_id, fields in entries:
+        line, number = _decision(entry_id, fields), fields.get(_NUMBER, "")
+        if not number.isdecimal():
+            lines.append(line)
+            continue
+        mark = (fields.get("carrier", ""), int(number))
+        if mark not in numbered or line.at_unix_ms < numbered[mark].at_unix_ms:
+            numbered[mark] = line
+    latest: dict[str, int] = {}
+    for mark in sorted(numbered):
+        line, carrier = numbered[mark], mark[0]
+        latest[carrier] = max(line.at_unix_ms, latest.get(carrier, 0))
+        lines.append(replace(line, at_unix_ms=latest[carrier]))
+    return sorted(lines, key=lambda line: line.at_unix_ms)
 
 
 def _decision(entry_id: str, fields: Mapping[str, str]) -> Decision:

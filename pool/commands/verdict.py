@@ -10,7 +10,7 @@ from pool.commands.states import CarrierState, state_of
 
 if TYPE_CHECKING:
     from pool.journal import Decision
-    from pool.registry import CarrierSeen, RoomState
+    from pool.registry import CarrierRecord, CarrierSeen, RoomState
 
 UNKNOWN = "No agent: no webhook has named this room, and no list of LiveKit's."
 
@@ -59,7 +59,10 @@ def verdict(state: "RoomState | None", carriers: "Sequence[CarrierSeen]", story:
             over_ms = now - (state.until_unix_ms or now)
             held = f"{_name(state.owner)} held the room (fence {state.fence}) until {lasting(over_ms)} ago"
             if all(state_of(seen) is CarrierState.SILENT for seen in carriers):
-                return f"No agent: {held}, and no carrier is alive; {callers}. Start one with `roompool worker`."
+                return (
+                    f"Perhaps an agent: {held}, and no carrier has reached Redis since; {callers}. If none runs: "
+                    "`roompool worker`."
+                )
             return (
                 f"Perhaps an agent: {held}, and Redis was away, or no carrier reached it; it may come back first, else "
                 f"another takes over; {callers}."
@@ -141,9 +144,14 @@ def _where(story: "Sequence[Decision]", owner: str | None) -> str:
     return next((event for event in moves if event in IN or event in OUT), "")
 
 
-def _bar_ms(state: "RoomState", name: str) -> int:
-    """For how long a carrier, or all of a worker's, may not have the room."""
-    return max(0, state.bars.get(name, 0) - state.now_unix_ms)
+def _bar_ms(state: "RoomState", carrier: "CarrierRecord", serving: "Sequence[CarrierRecord]") -> int:
+    """For how long a carrier may not have the room. Its worker's bar holds only while another worker could take it."""
+
+    def left_ms(name: str) -> int:
+        return max(0, state.bars.get(name, 0) - state.now_unix_ms)
+
+    others = [one for one in serving if one.worker != carrier.worker and not (left_ms(one.id) or left_ms(one.worker))]
+    return max(left_ms(carrier.id), left_ms(carrier.worker) if others else 0)
 
 
 def _plans(state: "RoomState") -> str:
@@ -207,13 +215,13 @@ def _who_could_take_it(state: "RoomState", carriers: "Sequence[CarrierSeen]", st
     if not alive:
         return "No carrier is alive: start one with `roompool worker`."
     serving = [seen.carrier for seen in carriers if state_of(seen) is CarrierState.SERVING]
-    barred_ms = [max(_bar_ms(state, carrier.id), _bar_ms(state, carrier.worker)) for carrier in serving]
+    barred_ms = [_bar_ms(state, carrier, serving) for carrier in serving]
     if free := barred_ms.count(0):
         return f"{count_of(free, 'carrier')} with a free slot; one should take it within a second."
     if barred_ms:
         return (
-            f"{count_of(len(serving), 'carrier')} with a free slot, which gave this room up and may not have it for "
-            f"{lasting(min(barred_ms))}.{_last_failure(story)}"
+            f"{count_of(len(serving), 'carrier')} with a free slot, but it or its worker gave this room up: not for "
+            f"another {lasting(min(barred_ms))}.{_last_failure(story)}"
         )
     busy = ", ".join(sorted(what.value for what in alive))
     if CarrierState.FULL not in alive:

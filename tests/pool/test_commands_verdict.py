@@ -182,21 +182,29 @@ def test_why_a_waiting_room_waits(carriers: list[CarrierSeen], words: str) -> No
     assert words in verdict(ROOM, carriers, [])
 
 
-@pytest.mark.parametrize("bars", [{"c1": NOW + 20_000}, {"w1": NOW + 20_000}], ids=["the carrier", "its worker"])
-def test_who_gave_the_room_up_is_no_help_for_a_while(bars: dict[str, int]) -> None:
+def test_who_gave_the_room_up_is_no_help_for_a_while() -> None:
     """The free slot is not for this room; what it failed of is what helps."""
     ended = ("ended", {"carrier": "c1", "ending": "voice_refused", "cure": "check ASSEMBLYAI_API_KEY"})
-    said = verdict(replace(ROOM, bars=bars), [carrier()], story(ended))
-    assert "may not have it for 20 s" in said
+    barred = replace(ROOM, bars={"c1": NOW + 20_000, "w1": NOW + 20_000})
+    said = verdict(barred, [carrier()], story(ended))
+    assert "not for another 20 s" in said
     assert "Cure: check ASSEMBLYAI_API_KEY" in said
-    over = dict.fromkeys(bars, NOW)
-    assert "one should take it" in verdict(replace(ROOM, bars=over), [carrier()], story(ended))
+    over = replace(ROOM, bars={"c1": NOW})
+    assert "one should take it" in verdict(over, [carrier()], story(ended))
 
 
-def test_with_every_carrier_dead_nobody_comes_back() -> None:
-    """Redis was not away: nobody was left to use it."""
+def test_a_sibling_may_have_the_room_when_no_other_worker_could() -> None:
+    """As the registry grants it: the bar of a worker is for as long as there is another."""
+    mine = carrier()
+    sibling = replace(mine, carrier=replace(mine.carrier, id="c2"))
+    barred = replace(ROOM, bars={"c1": NOW + 20_000, "w1": NOW + 20_000})
+    assert "1 carrier with a free slot; one should take it" in verdict(barred, [mine, sibling], [])
+
+
+def test_with_every_carrier_silent_there_may_be_none() -> None:
+    """Redis was away, or nobody is left to use it; a carrier that holds out says so with its next beat."""
     lapsed = replace(OWNED, standing=Standing.LAPSED, until_unix_ms=NOW - 9000)
-    assert "no carrier is alive" in verdict(lapsed, [carrier(beat_age_ms=60_000)], [])
+    assert "If none runs: `roompool worker`" in verdict(lapsed, [carrier(beat_age_ms=60_000)], [])
 
 
 @pytest.mark.parametrize("standing", Standing)

@@ -101,7 +101,8 @@ local function is_barred(st, record)
   for _, id in ipairs(live_carriers()) do
     local other = record_of(id)
     local is_serving = not other.is_cordoned and not other.is_draining and other.in_use < other.capacity
-    if other.worker ~= record.worker and is_serving and (st.bars[id] or 0) <= NOW then
+    local is_free = (st.bars[id] or 0) <= NOW and (other.worker == '' or (st.bars[other.worker] or 0) <= NOW)
+    if other.worker ~= record.worker and is_serving and is_free then
       return true
     end
   end

@@ -103,7 +103,7 @@ local function memory_of(st)
   return texts.err and {} or texts
 end
 
--- That talk is over: its words are for nobody who comes later.
+-- That talk is over: its words are for nobody who comes later, and nothing is left that could end with its owner.
 local function forget_talk(st)
   redis.call('DEL', memory_key(st))
   st.emptied = nil
@@ -186,6 +186,7 @@ local function clear_attempt(st)
   end
 end
 
+-- The same, and the room waits longer for its next try.
 local function excuse(st)
   clear_attempt(st)
   add_attempt(st.excused, NOW)
@@ -271,12 +272,14 @@ local function end_lease(st, event, died, is_cleared)
     rest(st, st.callers)
     return
   end
-  if is_cleared or (st.claimed and died - st.claimed >= TIMES.settled_ms) then
-    clear_attempt(st)
-    st.not_before = nil -- its caller waits for nothing that it did
-  else
-    back_off(st)
+  if st.claimed and died - st.claimed >= TIMES.settled_ms then
+    clear_attempt(st) -- it went well: its caller waits for nothing
+    return
   end
+  if is_cleared then -- perhaps it was this room after all: never quarantined for it, but slower each time
+    excuse(st)
+  end
+  back_off(st)
 end
 
 local function index(set, room, score)
@@ -312,7 +315,7 @@ local function settle(st)
   elseif standing ~= 'owned' then
     st.wanted, st.queued, st.not_before = nil, nil, nil
   end
-  if standing == 'absent' then
+  if standing == 'absent' or standing == 'finished' then
     forget_talk(st)
   end
   save_room(st)

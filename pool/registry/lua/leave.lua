@@ -3,8 +3,8 @@
 -- Answers: 'finished' (this life is over, nothing changes), 'stale' (another life is stored, nothing changes),
 -- 'absent' (the room was unknown; remembered for an hour, so that the arrival coming late is ignored), else 'left'.
 -- A room without callers and without a live owner neither waits nor is due. An owner sees for itself who is in the room.
--- When it was the last caller, the talk is over with its owner, unless that one renews for a while: then it waits for
--- somebody who did not hang up.
+-- When the last caller leaves, the talk ends with its owner: `emptied` says so until the owner has renewed for
+-- `emptied_ms`, which one does that waits for its caller to come back.
 
 local room, sid, participant = ARGV[4], ARGV[5], ARGV[6]
 
@@ -27,10 +27,12 @@ local was_caller = st.callers[participant] ~= nil
 remember_gone(st, participant)
 if was_caller then
   why(room, 'left', 'callers', size(st.callers))
-  if next(st.callers) == nil and st.owner then
-    st.emptied = NOW
-  elseif next(st.callers) == nil then
-    forget_talk(st)
+  if next(st.callers) == nil then
+    if st.owner then
+      st.emptied = NOW
+    else
+      forget_talk(st)
+    end
   end
 end
 settle(st)

@@ -17,6 +17,9 @@ local function keep(st)
   for participant, joined in pairs(cjson.decode(ARGV[9])) do
     st.met = st.met or NOW -- an owner sees callers only once it has joined
     if not contains(st.gone, participant) then
+      if st.emptied and joined < st.emptied then -- was there all along, by two clocks that may differ
+        st.emptied = nil
+      end
       st.callers[participant] = joined
       count_claim(st)
     end

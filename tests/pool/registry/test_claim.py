@@ -212,3 +212,15 @@ async def test_a_claim_takes_the_room_out_of_the_queue(world: World) -> None:
     assert [("demo", world.clock.now + world.times.ttl_ms)] == await world.redis.zrange(
         world.key("due"), 0, -1, withscores=True
     )
+
+
+async def test_two_workers_that_both_gave_a_room_up_do_not_bar_each_other(world: World) -> None:
+    """Each of them has another carrier, and neither's is better than none."""
+    for carrier, worker in (("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b")):
+        await world.beat(carrier, worker=worker)
+    await world.arrive()
+    for carrier in ("a1", "b1"):
+        grant = await world.claim(carrier)
+        await world.rooms.release(carrier, "demo", grant.fence, Again(failed=False, bar_ms=30_000))
+
+    assert (await world.claim("a2")).room == "demo"

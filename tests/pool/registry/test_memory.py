@@ -183,3 +183,22 @@ async def test_a_talk_of_several_goes_on_with_who_is_left(world: World, grant: G
     await world.leave()
 
     assert await next_memory(world, grant) == ("before",)
+
+
+async def test_a_caller_whose_webhook_is_late_was_in_the_talk(world: World, grant: Grant) -> None:
+    """The owner has seen them all along, and says so with its next renewal."""
+    joined = world.clock.now
+    await world.rooms.remember("one", "demo", grant.fence, ["before"])
+    world.clock.now += 100
+    await world.leave()
+    await world.rooms.renew("one", [held(grant, {"PA_2": joined})])
+
+    assert await next_memory(world, grant) == ("before",)
+
+
+async def test_what_was_said_in_a_room_that_livekit_closed_is_gone(world: World, grant: Grant) -> None:
+    """Once nobody holds it: that life never comes back."""
+    await world.rooms.remember("one", "demo", grant.fence, ["a secret"])
+    await world.finish()
+    await world.pass_ms(world.times.ttl_ms, sweep=True)
+    assert not await world.redis.exists(world.key("memory:RM_1"))

@@ -309,7 +309,8 @@ class Ownership(RuleBasedStateMachine):
                 known.emptied_at = None
                 assert not texts
             is_hung_up = name in self.story.model.hung_up  # an owner died after it was asked to end the call
-            if not texts and (is_left or is_hung_up or state.standing is Standing.ABSENT):
+            is_over = state.standing in {Standing.ABSENT, Standing.FINISHED}
+            if not texts and (is_left or is_hung_up or is_over):
                 self.story.model.memory.pop(state.sid, None)
             assert texts == self.story.model.memory.get(state.sid, [])
 

@@ -60,7 +60,7 @@ async def kill_among_joins(scene: Scene) -> Injection:
 
     async def is_barred() -> bool:
         carriers = await scene.site.carriers()
-        return all(one.cordoned for one in carriers if one.carrier.id == victim.id)
+        return any(one.cordoned and one.carrier.id == victim.id for one in carriers)
 
     await scene.site.until(is_barred, "the killed carrier can claim no more")  # what it sent may be on its way
     hit = {call.room: 1 for call in scene.calls if await _was_claimed_by(victim.id, scene, call.room)}

@@ -67,15 +67,19 @@ async def cut_connections(scene: Scene) -> Injection:
 async def _spared(scene: Scene, fault: Callable[[], Awaitable[None]]) -> Injection:
     """Do it. No room may change hands for it; it is over when every lease has been renewed since."""
     loop = asyncio.get_running_loop()
-    leases = {call.room: await _lease_unix_ms(scene, call.room) for call in scene.calls}
     at = loop.time()
     await fault()
 
-    async def all_renewed() -> bool:
-        return all([await _lease_unix_ms(scene, room) > leases[room] for room in leases])
+    async def all_known() -> dict[str, int]:
+        return {call.room: await _lease_unix_ms(scene, call.room) for call in scene.calls}
 
     broken = []
     try:
+        leases = await scene.site.until(all_known, "Redis answers", limit_s=RENEWED_S)
+
+        async def all_renewed() -> bool:
+            return all(until > leases[room] for room, until in (await all_known()).items())
+
         await scene.site.until(all_renewed, "every lease was renewed", limit_s=RENEWED_S)
     except SiteFailed as failure:
         broken.append(str(failure))

@@ -71,7 +71,7 @@ class Carrying(Notes):
         if carrier.id in barred or worker not in barred:
             return carrier.id not in barred
         return not any(
-            seen.carrier.worker != worker and seen.carrier.id not in barred
+            seen.carrier.worker != worker and not {seen.carrier.id, seen.carrier.worker} & barred
             for seen in await self.world.carriers.list()
             if 0 <= seen.beat_age_ms <= FRESH_BEAT_MS and not seen.cordoned and not self.model.drains(seen.carrier.id)
         )
@@ -172,8 +172,10 @@ class Carrying(Notes):
             known = self.model.known[grant.room] = Known(life)
             self.model.hung_up.pop(grant.room, None)
         known.life = life
-        if known.emptied_at is not None and self.world.clock.now - known.emptied_at >= self.world.times.emptied_ms:
-            known.emptied_at = None
+        if known.emptied_at is not None:
+            was_there = any(joined < known.emptied_at for who, joined in said.callers.items() if who not in known.gone)
+            if was_there or self.world.clock.now - known.emptied_at >= self.world.times.emptied_ms:
+                known.emptied_at = None
         known.callers.update({who: joined for who, joined in said.callers.items() if who not in known.gone})
 
     async def release(self, index: int, pick: int, how: str, served: set[int]) -> None:

@@ -40,7 +40,6 @@ class DecisionWriter:
         self._carrier_id = carrier_id
         self._story = story
         self._numbers = count(1)
-        self._unfinished = 0
         self._unwritten: asyncio.Queue[_Told] = asyncio.Queue(STORY_BOUND)
 
     def tell(self, room: str, event: str, facts: Mapping[str, Fact]) -> None:
@@ -51,8 +50,6 @@ class DecisionWriter:
             self._unwritten.put_nowait(told)
         except asyncio.QueueFull:
             metrics.STORY_DROPPED.inc()
-        else:
-            self._unfinished += 1
 
     async def write_forever(self) -> None:
         """Task: write them, oldest first. While Redis is away they wait; what it refuses is logged and lost."""
@@ -63,16 +60,17 @@ class DecisionWriter:
             except RedisError as error:
                 log.warning("decision_lost", room=told.room, decision=told.event, reason=type(error).__name__)
                 metrics.STORY_DROPPED.inc()
-            self._unfinished -= 1
             self._unwritten.task_done()
 
     async def written(self, *, limit_s: float) -> None:
-        """Wait until those so far are written, at most `limit_s`; how many are not is logged."""
+        """Wait until those so far are written, at most `limit_s`; how many are not is logged and counted."""
         try:
             async with asyncio.timeout(limit_s):
                 await self._unwritten.join()
         except TimeoutError:
-            log.warning("decisions_unwritten", number=self._unfinished)
+            number = self._unwritten.qsize() + 1  # and the one in hand
+            log.warning("decisions_unwritten", number=number)
+            metrics.STORY_DROPPED.inc(number)
 
     async def _write(self, told: _Told) -> None:
         loop = asyncio.get_running_loop()

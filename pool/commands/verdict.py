@@ -56,17 +56,7 @@ def verdict(state: "RoomState | None", carriers: "Sequence[CarrierSeen]", story:
         case Standing.OWNED:
             return _of_owned(state, story)
         case Standing.LAPSED:
-            over_ms = now - (state.until_unix_ms or now)
-            held = f"{_name(state.owner)} held the room (fence {state.fence}) until {lasting(over_ms)} ago"
-            if all(state_of(seen) is CarrierState.SILENT for seen in carriers):
-                return (
-                    f"Perhaps an agent: {held}, and no carrier has reached Redis since; {callers}. If none runs: "
-                    "`roompool worker`."
-                )
-            return (
-                f"Perhaps an agent: {held}, and Redis was away, or no carrier reached it; it may come back first, else "
-                f"another takes over; {callers}."
-            )
+            return _of_lapsed(state, carriers)
         case Standing.WAITING:
             waited_ms = now - (state.queued_unix_ms or now)
             who = _who_could_take_it(state, carriers, story)
@@ -107,6 +97,21 @@ def _of_no_state(story: "Sequence[Decision]") -> str:
     if ignored := _last_ignored(story):
         return f"No agent: nobody who counts as a caller is known here.{ignored}"
     return "No agent: nobody is noted in this room, and it has no owner."
+
+
+def _of_lapsed(state: "RoomState", carriers: "Sequence[CarrierSeen]") -> str:
+    callers = count_of(len(state.callers), "caller")
+    over_ms = state.now_unix_ms - (state.until_unix_ms or state.now_unix_ms)
+    held = f"{_name(state.owner)} held the room (fence {state.fence}) until {lasting(over_ms)} ago"
+    if all(state_of(seen) is CarrierState.SILENT for seen in carriers):
+        return (
+            f"Perhaps an agent: {held}, and no carrier has reached Redis since; {callers}. If none runs: "
+            "`roompool worker`."
+        )
+    return (
+        f"Perhaps an agent: {held}, and Redis was away, or no carrier reached it; it may come back first, else "
+        f"another takes over; {callers}."
+    )
 
 
 def _of_owned(state: "RoomState", story: "Sequence[Decision]") -> str:

@@ -74,6 +74,17 @@ async def test_a_line_that_redis_refuses_holds_up_no_other(redis_url: str, redis
     assert [(line["event"], line["room"]) for line in logged] == [("decision_lost", "taken")]
 
 
+async def test_who_stops_while_redis_is_away_says_how_many_are_lost(valkey: Valkey, redis_prefix: str) -> None:
+    """Nothing waits for a Redis that may never come back."""
+    async with writing(valkey.url, redis_prefix) as (writer, _):
+        valkey.kill()
+        with capture_logs() as logged:
+            for event in ("hold", "lingering", "ended"):
+                writer.tell("demo", event, {})
+            await writer.written(limit_s=1.0)
+    assert [(line["event"], line["number"]) for line in logged] == [("decisions_unwritten", 3)]
+
+
 async def test_of_too_many_the_newest_are_dropped(redis_url: str, redis_prefix: str) -> None:
     """What waits for Redis is bounded."""
     redis = lease_redis(redis_url)
